@@ -1,0 +1,132 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Validate says what is wrong with s, in one error that names the field. It looks at nothing on disk; a spec that passes
+// may still fail to be set up.
+func (s *Spec) Validate() error {
+	for _, p := range []struct{ field, value string }{
+		{"Builder", s.Builder}, {"StoreDir", s.StoreDir}, {"BuildStore", s.BuildStore}, {"BuildDir", s.BuildDir},
+	} {
+		if err := checkPath(p.value); err != nil {
+			return fmt.Errorf("sandbox: %s %q: %w", p.field, p.value, err)
+		}
+	}
+	for _, p := range []struct{ field, value string }{
+		{"Dir", s.Dir}, {"TmpDirInSandbox", s.TmpDirInSandbox}, {"TmpDir", s.TmpDir},
+	} {
+		if p.value == "" {
+			continue
+		}
+		if err := checkPath(p.value); err != nil {
+			return fmt.Errorf("sandbox: %s %q: %w", p.field, p.value, err)
+		}
+	}
+	for _, p := range []struct{ field, value string }{{"StoreDir", s.StoreDir}, {"TmpDirInSandbox", s.InsideDir()}} {
+		if reserved(p.value) {
+			return fmt.Errorf("sandbox: %s %q: the sandbox has its own", p.field, p.value)
+		}
+	}
+	if nested(s.StoreDir, s.InsideDir()) || nested(s.InsideDir(), s.StoreDir) {
+		return fmt.Errorf("sandbox: the store directory %q and the build directory %q contain one another", s.StoreDir, s.InsideDir())
+	}
+	if len(s.Args) == 0 {
+		return errors.New("sandbox: Args is empty, not even the builder's own name is there")
+	}
+	if err := checkStrings(s.Args, s.Env); err != nil {
+		return err
+	}
+	for _, id := range []struct {
+		field string
+		value int
+		least int
+	}{{"UID", s.UID, 0}, {"GID", s.GID, 0}, {"HostUID", s.HostUID, CallingUser}, {"HostGID", s.HostGID, CallingUser}} {
+		// The id 2^32-1 means "no change" to the kernel.
+		if id.value < id.least || int64(id.value) >= 1<<32-1 {
+			return fmt.Errorf("sandbox: %s %d is not an id", id.field, id.value)
+		}
+	}
+	for _, n := range []struct{ field, value string }{{"Hostname", s.Hostname}, {"Domainname", s.Domainname}} {
+		if len(n.value) > 64 || strings.ContainsRune(n.value, 0) {
+			return fmt.Errorf("sandbox: %s %q: more than 64 bytes, or a NUL", n.field, n.value)
+		}
+	}
+	if strings.ContainsRune(s.DevShmSize, 0) {
+		return fmt.Errorf("sandbox: DevShmSize %q has a NUL", s.DevShmSize)
+	}
+	return s.validateMounts()
+}
+
+func (s *Spec) validateMounts() error {
+	seen := make(map[string]string, len(s.Mounts))
+	for _, m := range s.Mounts {
+		if err := checkPath(m.Source); err != nil {
+			return fmt.Errorf("sandbox: mount source %q: %w", m.Source, err)
+		}
+		if err := checkPath(m.Target); err != nil {
+			return fmt.Errorf("sandbox: mount target %q: %w", m.Target, err)
+		}
+		switch {
+		case m.Target == "/" || m.Target == s.StoreDir || m.Target == s.InsideDir() || nested("/proc", m.Target):
+			return fmt.Errorf("sandbox: mount target %q: the sandbox has its own", m.Target)
+		case nested(m.Target, s.StoreDir) || nested(m.Target, s.InsideDir()):
+			return fmt.Errorf("sandbox: mount target %q would hide the store or the build directory", m.Target)
+		}
+		if other, ok := seen[m.Target]; ok {
+			return fmt.Errorf("sandbox: %q and %q would both be mounted at %q", other, m.Source, m.Target)
+		}
+		seen[m.Target] = m.Source
+	}
+	return nil
+}
+
+func checkPath(p string) error {
+	switch {
+	case p == "":
+		return errors.New("empty")
+	case strings.ContainsRune(p, 0):
+		return errors.New("has a NUL")
+	case !path.IsAbs(p):
+		return errors.New("not absolute")
+	case path.Clean(p) != p:
+		return errors.New("not in its shortest form")
+	}
+	return nil
+}
+
+func checkStrings(args, env []string) error {
+	for _, a := range args {
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("sandbox: argument %q has a NUL", a)
+		}
+	}
+	for _, e := range env {
+		if strings.ContainsRune(e, 0) {
+			return fmt.Errorf("sandbox: environment entry %q has a NUL", e)
+		}
+		if strings.IndexByte(e, '=') < 0 {
+			return fmt.Errorf("sandbox: environment entry %q has no \"=\"", e)
+		}
+	}
+	return nil
+}
+
+// reserved reports whether dir is, contains or lies in a directory that the sandbox makes itself.
+func reserved(dir string) bool {
+	for _, own := range []string{"/proc", "/dev", "/etc"} {
+		if nested(own, dir) || nested(dir, own) {
+			return true
+		}
+	}
+	return dir == "/tmp"
+}
+
+// nested reports whether p is dir or lies below it.
+func nested(dir, p string) bool {
+	return p == dir || dir == "/" || strings.HasPrefix(p, dir+"/")
+}
