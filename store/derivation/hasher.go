@@ -1,0 +1,225 @@
+package derivation
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"larder/store"
+)
+
+// maxMemo bounds the hashes that a Hasher remembers. One takes some 250 bytes.
+const maxMemo = 1 << 18
+
+// Hasher computes hashes modulo, and from them output paths. It remembers the
+// hashes of the derivations that it has read, so a whole graph costs each of
+// them once. Its methods may be called concurrently.
+type Hasher struct {
+	dir  store.Dir
+	read func(context.Context, store.StorePath) (*Derivation, error)
+
+	mu   sync.Mutex
+	memo map[store.StorePath]hashed // guarded by mu; at most maxMemo entries
+}
+
+// NewHasher makes a Hasher that reads input derivations by read, which must
+// return what is at that store path: the Hasher doesn't check it again. Read may
+// be called concurrently and may return the same value many times.
+func NewHasher(d store.Dir, read func(context.Context, store.StorePath) (*Derivation, error)) *Hasher {
+	return &Hasher{dir: d, read: read, memo: map[store.StorePath]hashed{}}
+}
+
+// Modulo is the hash of a derivation modulo the way in which its fixed-output
+// inputs are made.
+type Modulo struct {
+	Hash store.Hash
+	// Deferred says that no output paths follow from the hash, because the
+	// derivation, or one that it depends on, is content-addressed or impure.
+	Deferred bool
+}
+
+// hashed is what must be known of a derivation to hash one that depends on it.
+type hashed struct {
+	Modulo
+	outputs []string // sorted
+}
+
+// Modulo returns the hash from which drv's output paths and the identities of
+// its realisations follow. It reads the derivations that drv depends on; errors
+// of that are wrapped.
+func (h *Hasher) Modulo(ctx context.Context, drv *Derivation) (Modulo, error) {
+	inputs, err := h.inputs(ctx, drv)
+	if err != nil {
+		return Modulo{}, err
+	}
+	return h.hash(drv, inputs, true)
+}
+
+// DrvOutputs returns the identities under which realisations of drv's outputs
+// are recorded.
+func (h *Hasher) DrvOutputs(ctx context.Context, drv *Derivation) (map[string]store.DrvOutput, error) {
+	m, err := h.Modulo(ctx, drv)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[string]store.DrvOutput, len(drv.Outputs))
+	for name := range drv.Outputs {
+		ids[name] = store.DrvOutput{DrvHash: m.Hash, Output: name}
+	}
+	return ids, nil
+}
+
+// needsInputs reports whether the inputs' hashes go into drv's.
+func needsInputs(drv *Derivation) bool {
+	k := drv.Kind()
+	return k != FixedOutput && k != Impure
+}
+
+var impureHash = store.SHA256.Sum([]byte("impure"))
+
+// hash computes a hash modulo from those of the inputs. Masked hashes are for
+// the derivation itself, the others for those that depend on it.
+func (h *Hasher) hash(drv *Derivation, inputs map[store.StorePath]hashed, mask bool) (Modulo, error) {
+	switch drv.Kind() {
+	case FixedOutput:
+		return h.hashFixed(drv)
+	case Impure:
+		return Modulo{Hash: impureHash, Deferred: true}, nil
+	}
+	m := Modulo{Deferred: drv.Kind() == FloatingCA}
+
+	// Inputs with the same hash become one: they build the same thing.
+	type use struct{ key, output string }
+	var uses []use
+	for p, outputs := range drv.InputDrvs {
+		in := inputs[p]
+		m.Deferred = m.Deferred || in.Deferred
+		key := in.Hash.Encode(store.Base16)
+		for _, o := range outputs {
+			if _, ok := slices.BinarySearch(in.outputs, o); !ok {
+				return Modulo{}, &InvalidError{Name: drv.Name, Reason: fmt.Sprintf("its input %s has no output %q", p, o)}
+			}
+			uses = append(uses, use{key, o})
+		}
+	}
+	slices.SortFunc(uses, func(a, b use) int {
+		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.output, b.output))
+	})
+	var refs []inputRef
+	for _, u := range slices.Compact(uses) {
+		if n := len(refs); n > 0 && refs[n-1].key == u.key {
+			refs[n-1].outputs = append(refs[n-1].outputs, u.output)
+		} else {
+			refs = append(refs, inputRef{u.key, []string{u.output}})
+		}
+	}
+	m.Hash = store.SHA256.Sum(drv.appendATerm(nil, h.dir, refs, mask))
+	return m, nil
+}
+
+func (h *Hasher) hashFixed(drv *Derivation) (Modulo, error) {
+	path, err := fixedPath(h.dir, drv)
+	if err != nil {
+		return Modulo{}, err
+	}
+	ca := drv.Outputs["out"].CA
+	text := "fixed:out:" + methodAlgo(ca.Method, ca.Hash.Algo()) + ":" + ca.Hash.Encode(store.Base16) + ":" + h.dir.Join(path)
+	return Modulo{Hash: store.SHA256.Sum([]byte(text))}, nil
+}
+
+// fixedPath is the path of the output of a fixed-output derivation.
+func fixedPath(d store.Dir, drv *Derivation) (store.StorePath, error) {
+	return d.ContentPath(store.OutputPathName(drv.Name, "out"), drv.Outputs["out"].CA, store.References{})
+}
+
+// frame is a derivation whose inputs are being visited.
+type frame struct {
+	path   store.StorePath
+	drv    *Derivation
+	inputs []store.StorePath
+}
+
+// inputs returns the hashes of what drv depends on directly, and if need be
+// computes those of everything below, deepest first. The stack is our own:
+// a chain of derivations can be longer than a goroutine's stack is high.
+func (h *Hasher) inputs(ctx context.Context, drv *Derivation) (map[store.StorePath]hashed, error) {
+	if !needsInputs(drv) {
+		return nil, nil
+	}
+	known := map[store.StorePath]hashed{} // of this call: the memo may forget
+	stack := []frame{{drv: drv, inputs: h.missing(drv, known)}}
+	visiting := map[store.StorePath]bool{}
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		top := &stack[len(stack)-1]
+		if n := len(top.inputs); n > 0 {
+			p := top.inputs[n-1]
+			top.inputs = top.inputs[:n-1]
+			if _, ok := known[p]; ok {
+				continue // it was below a sibling too
+			}
+			if visiting[p] {
+				return nil, &InvalidError{Name: top.drv.Name, Reason: fmt.Sprintf("it depends on itself through %s", p)}
+			}
+			in, err := h.read(ctx, p)
+			if err != nil {
+				return nil, fmt.Errorf("input %s of derivation %s: %w", p, top.drv.Name, err)
+			}
+			visiting[p] = true
+			stack = append(stack, frame{path: p, drv: in, inputs: h.missing(in, known)})
+			continue
+		}
+		if len(stack) == 1 {
+			return known, nil
+		}
+		m, err := h.hash(top.drv, known, false)
+		if err != nil {
+			return nil, err
+		}
+		known[top.path] = h.remember(top.path, hashed{m, top.drv.OutputNames()})
+		delete(visiting, top.path)
+		stack = stack[:len(stack)-1]
+	}
+}
+
+// missing returns the inputs of drv that are not in known, after it has moved
+// those that are in the memo there.
+func (h *Hasher) missing(drv *Derivation, known map[store.StorePath]hashed) []store.StorePath {
+	if !needsInputs(drv) {
+		return nil
+	}
+	var missing []store.StorePath
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for p := range maps.Keys(drv.InputDrvs) {
+		if _, ok := known[p]; ok {
+			continue
+		}
+		if m, ok := h.memo[p]; ok {
+			known[p] = m
+		} else {
+			missing = append(missing, p)
+		}
+	}
+	return missing
+}
+
+// remember puts a hash into the memo, in the place of any other if it is full.
+func (h *Hasher) remember(p store.StorePath, m hashed) hashed {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.memo) >= maxMemo {
+		for other := range h.memo {
+			delete(h.memo, other)
+			break
+		}
+	}
+	h.memo[p] = m
+	return m
+}

@@ -1,0 +1,233 @@
+package derivation
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"larder/store"
+)
+
+// Parse reads the ATerm of a .drv file whose store path has the name
+// name+".drv". It accepts exactly the texts that [Derivation.ATerm] prints:
+// everything sorted, nothing twice, no other escapes and spaces. A fixed
+// output's path may be empty, for [Hasher.Fill] to set.
+//
+// Errors are *SyntaxError with an offset; those about dynamic derivations and
+// unknown versions wrap [ErrUnsupported]; *InvalidError is for texts that are
+// well-formed but contradict themselves.
+func Parse(d store.Dir, name string, text []byte) (*Derivation, error) {
+	// One copy; strings without escapes are slices of it.
+	p := &parser{dir: d, text: string(text)}
+	drv, err := p.derivation()
+	if err != nil {
+		return nil, &SyntaxError{Name: name, Offset: p.pos, Err: err}
+	}
+	drv.Name = name
+	if err := drv.Validate(); err != nil {
+		return nil, err
+	}
+	return drv, nil
+}
+
+// parser goes through the text once. It recurses nowhere; pos is where the
+// error is when a method fails.
+type parser struct {
+	dir  store.Dir
+	text string
+	pos  int
+}
+
+const derivePrefix, versionPrefix = "Derive(", "DrvWithVersion("
+
+func (p *parser) derivation() (*Derivation, error) {
+	if strings.HasPrefix(p.text, versionPrefix) {
+		return nil, p.version()
+	}
+	drv := &Derivation{
+		Outputs:   map[string]Output{},
+		InputDrvs: map[store.StorePath][]string{},
+		Env:       map[string]string{},
+	}
+	steps := []func() error{
+		func() error { return p.expect(derivePrefix) },
+		func() error { return p.list(p.outputs(drv)) },
+		func() error { return p.list(p.inputDrvs(drv)) },
+		func() error { return p.list(p.inputSrcs(drv)) },
+		func() error { return p.stringInto(&drv.System) },
+		func() error { return p.stringInto(&drv.Builder) },
+		func() error { return p.list(p.args(drv)) },
+		func() error { return p.list(p.env(drv)) },
+	}
+	for i, step := range steps {
+		if i > 1 {
+			if err := p.expect(","); err != nil {
+				return nil, err
+			}
+		}
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.expect(")"); err != nil {
+		return nil, err
+	}
+	if p.pos != len(p.text) {
+		return nil, errors.New("text after the end of the derivation")
+	}
+	return drv, nil
+}
+
+func (p *parser) version() error {
+	p.pos = len(versionPrefix)
+	v, err := p.str()
+	switch {
+	case err != nil:
+		return err
+	case v == "xp-dyn-drv":
+		return fmt.Errorf("dynamic derivations (version %q): %w", v, ErrUnsupported)
+	}
+	return fmt.Errorf("unknown version %q: %w", v, ErrUnsupported)
+}
+
+func (p *parser) outputs(drv *Derivation) func() error {
+	last := ""
+	return func() error {
+		start := p.pos
+		name, path, algo, hash := "", "", "", ""
+		if err := p.tuple(&name, &path, &algo, &hash); err != nil {
+			return err
+		}
+		o, err := p.output(path, algo, hash)
+		if err == nil {
+			err = inOrder("output", &last, name, len(drv.Outputs) == 0)
+		}
+		if err != nil {
+			p.pos = start
+			return err
+		}
+		drv.Outputs[name] = o
+		return nil
+	}
+}
+
+// output makes sense of the three strings that describe an output.
+func (p *parser) output(path, algo, hash string) (o Output, err error) {
+	if path != "" {
+		if o.Path, err = p.dir.Parse(path); err != nil {
+			return o, err
+		}
+	}
+	if algo == "" {
+		if hash != "" {
+			return o, errors.New("an output with a hash but no algorithm")
+		}
+		return o, nil
+	}
+	method, a, err := parseMethodAlgo(algo)
+	switch {
+	case err != nil:
+		return o, err
+	case hash == "" || hash == "impure":
+		o.Method, o.HashAlgo, o.Impure = method, a, hash == "impure"
+		return o, nil
+	}
+	h, err := store.ParseHash(hash, a)
+	if err != nil {
+		return o, err
+	}
+	if h.Encode(store.Base16) != hash {
+		return o, fmt.Errorf("hash %q is not in lower-case base 16", hash)
+	}
+	o.CA = store.ContentAddress{Method: method, Hash: h}
+	return o, nil
+}
+
+func (p *parser) inputDrvs(drv *Derivation) func() error {
+	var last store.StorePath
+	return func() error {
+		start := p.pos
+		if err := p.expect("("); err != nil {
+			return err
+		}
+		path, err := p.path()
+		if err != nil {
+			return err
+		}
+		if len(drv.InputDrvs) > 0 && last.Compare(path) >= 0 {
+			p.pos = start
+			return fmt.Errorf("input derivation %s is repeated or not in order", path)
+		}
+		last = path
+		if err := p.expect(","); err != nil {
+			return err
+		}
+		names, prev := []string{}, ""
+		err = p.list(func() error {
+			at := p.pos
+			n, err := p.str()
+			if err == nil {
+				if err = inOrder("output", &prev, n, len(names) == 0); err != nil {
+					p.pos = at
+				}
+			}
+			names = append(names, n)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		drv.InputDrvs[path] = names
+		return p.expect(")")
+	}
+}
+
+func (p *parser) inputSrcs(drv *Derivation) func() error {
+	return func() error {
+		start := p.pos
+		path, err := p.path()
+		if err != nil {
+			return err
+		}
+		if n := len(drv.InputSrcs); n > 0 && drv.InputSrcs[n-1].Compare(path) >= 0 {
+			p.pos = start
+			return fmt.Errorf("input source %s is repeated or not in order", path)
+		}
+		drv.InputSrcs = append(drv.InputSrcs, path)
+		return nil
+	}
+}
+
+func (p *parser) args(drv *Derivation) func() error {
+	return func() error {
+		a, err := p.str()
+		drv.Args = append(drv.Args, a)
+		return err
+	}
+}
+
+func (p *parser) env(drv *Derivation) func() error {
+	last := ""
+	return func() error {
+		start := p.pos
+		key, value := "", ""
+		if err := p.tuple(&key, &value); err != nil {
+			return err
+		}
+		if err := inOrder("environment variable", &last, key, len(drv.Env) == 0); err != nil {
+			p.pos = start
+			return err
+		}
+		drv.Env[key] = value
+		return nil
+	}
+}
+
+// inOrder checks that s comes after *last and remembers it.
+func inOrder(what string, last *string, s string, first bool) error {
+	if !first && s <= *last {
+		return fmt.Errorf("%s %q is repeated or not in order", what, s)
+	}
+	*last = s
+	return nil
+}

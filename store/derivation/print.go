@@ -1,0 +1,95 @@
+package derivation
+
+import (
+	"maps"
+	"slices"
+
+	"larder/store"
+)
+
+// ATerm prints the text of the .drv file, byte for byte as Nix does.
+func (drv *Derivation) ATerm(d store.Dir) []byte {
+	inputs := make([]inputRef, 0, len(drv.InputDrvs))
+	for _, p := range slices.SortedFunc(maps.Keys(drv.InputDrvs), store.StorePath.Compare) {
+		inputs = append(inputs, inputRef{d.Join(p), drv.InputDrvs[p]})
+	}
+	return drv.appendATerm(nil, d, inputs, false)
+}
+
+// inputRef is an input as it appears in the text: its store path, or its hash
+// modulo.
+type inputRef struct {
+	key     string
+	outputs []string
+}
+
+// appendATerm prints the derivation with the inputs given. If mask is set the
+// outputs' paths are left out, in the outputs and in the environment.
+func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mask bool) []byte {
+	b = append(b, derivePrefix...)
+	b = appendList(b, drv.OutputNames(), func(b []byte, name string) []byte {
+		path, algo, hash := drv.Outputs[name].fields(d)
+		if mask {
+			path = ""
+		}
+		return appendTuple(b, name, path, algo, hash)
+	})
+	b = append(b, ',')
+	b = appendList(b, inputs, func(b []byte, in inputRef) []byte {
+		b = appendString(append(b, '('), in.key)
+		b = appendList(append(b, ','), in.outputs, appendString)
+		return append(b, ')')
+	})
+	b = append(b, ',')
+	b = appendList(b, drv.InputSrcs, func(b []byte, p store.StorePath) []byte {
+		return appendString(b, d.Join(p))
+	})
+	b = appendString(append(b, ','), drv.System)
+	b = appendString(append(b, ','), drv.Builder)
+	b = appendList(append(b, ','), drv.Args, appendString)
+	b = append(b, ',')
+	b = appendList(b, slices.Sorted(maps.Keys(drv.Env)), func(b []byte, key string) []byte {
+		value := drv.Env[key]
+		if _, ok := drv.Outputs[key]; ok && mask {
+			value = ""
+		}
+		return appendTuple(b, key, value)
+	})
+	return append(b, ')')
+}
+
+// fields are the three strings that describe an output in an ATerm.
+func (o Output) fields(d store.Dir) (path, algo, hash string) {
+	if !o.Path.IsZero() {
+		path = d.Join(o.Path)
+	}
+	switch o.Kind() {
+	case FixedOutput:
+		return path, methodAlgo(o.CA.Method, o.CA.Hash.Algo()), o.CA.Hash.Encode(store.Base16)
+	case FloatingCA:
+		return path, methodAlgo(o.Method, o.HashAlgo), ""
+	case Impure:
+		return path, methodAlgo(o.Method, o.HashAlgo), "impure"
+	}
+	return path, "", ""
+}
+
+func appendList[T any](b []byte, list []T, element func([]byte, T) []byte) []byte {
+	b = append(b, '[')
+	for i, e := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = element(b, e)
+	}
+	return append(b, ']')
+}
+
+func appendTuple(b []byte, fields ...string) []byte {
+	sep := byte('(')
+	for _, f := range fields {
+		b = appendString(append(b, sep), f)
+		sep = ','
+	}
+	return append(b, ')')
+}

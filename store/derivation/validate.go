@@ -1,0 +1,107 @@
+package derivation
+
+import (
+	"fmt"
+	"strings"
+
+	"larder/store"
+)
+
+// Validate checks what can be checked without the inputs: names, that the
+// outputs go together, order of inputs, and that builder, arguments and
+// environment can be passed to a process. It returns an [*InvalidError]. What
+// Parse and FromJSON return is valid.
+func (drv *Derivation) Validate() error {
+	bad := func(format string, args ...any) error {
+		return &InvalidError{Name: drv.Name, Reason: fmt.Sprintf(format, args...)}
+	}
+	if err := store.CheckName(drv.Name + ".drv"); err != nil {
+		return bad("%v", err)
+	}
+	if err := drv.validateOutputs(bad); err != nil {
+		return err
+	}
+	for p, names := range drv.InputDrvs {
+		if !p.IsDerivation() {
+			return bad("the input derivation %s is not named .drv", p)
+		}
+		if !sortedUnique(names, strings.Compare) {
+			return bad("the outputs of input %s are not sorted or not unique", p)
+		}
+		for _, n := range names {
+			if err := store.CheckName(n); err != nil {
+				return bad("input %s: %v", p, err)
+			}
+		}
+	}
+	if !sortedUnique(drv.InputSrcs, store.StorePath.Compare) {
+		return bad("the input sources are not sorted or not unique")
+	}
+	if strings.IndexByte(drv.Builder, 0) >= 0 {
+		return bad("the builder has a zero byte")
+	}
+	for _, a := range drv.Args {
+		if strings.IndexByte(a, 0) >= 0 {
+			return bad("an argument has a zero byte")
+		}
+	}
+	for k, v := range drv.Env {
+		if strings.IndexByte(k, 0) >= 0 || strings.IndexByte(v, 0) >= 0 {
+			return bad("environment variable %q has a zero byte", k)
+		}
+	}
+	return nil
+}
+
+func (drv *Derivation) validateOutputs(bad func(string, ...any) error) error {
+	if len(drv.Outputs) == 0 {
+		return bad("it has no outputs")
+	}
+	names := drv.OutputNames()
+	first := drv.Outputs[names[0]]
+	for _, name := range names {
+		o := drv.Outputs[name]
+		if err := store.CheckName(name); err != nil {
+			return bad("output: %v", err)
+		}
+		if err := store.CheckName(store.OutputPathName(drv.Name, name)); err != nil {
+			return bad("output %q: %v", name, err)
+		}
+		if o.Kind() != first.Kind() {
+			return bad("output %q is %s, but %q is %s: they can't be mixed", name, o.Kind(), names[0], first.Kind())
+		}
+		switch o.Kind() {
+		case FixedOutput:
+			if len(names) > 1 || name != "out" {
+				return bad("a fixed-output derivation has a single output called \"out\"")
+			}
+			if o.CA.Method == store.Text && o.CA.Hash.Algo() != store.SHA256 {
+				return bad("output %q: text is always hashed with sha256", name)
+			}
+			if o.HashAlgo != 0 || o.Method != 0 {
+				return bad("output %q is both fixed and floating", name)
+			}
+		case FloatingCA, Impure:
+			switch {
+			case o.HashAlgo == 0 || o.Method == 0:
+				return bad("output %q needs a hash algorithm and a method", name)
+			case !o.Path.IsZero() || !o.CA.IsZero():
+				return bad("output %q is %s and can't have a path", name, o.Kind())
+			case o.HashAlgo != first.HashAlgo:
+				return bad("all outputs must use the same hash algorithm")
+			case o.Method == store.Text && o.HashAlgo != store.SHA256:
+				return bad("output %q: text is always hashed with sha256", name)
+			}
+		}
+	}
+	return nil
+}
+
+func sortedUnique[T any](s []T, compare func(T, T) int) bool {
+	for i := range len(s) - 1 {
+		if compare(s[i], s[i+1]) >= 0 {
+			return false
+		}
+	}
+	return true
+}
