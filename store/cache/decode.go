@@ -1,0 +1,96 @@
+package cache
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+)
+
+// maxWindow bounds the memory that a decoder may be made to use by its input: as much as "zstd --long=27", "zstd -22" and
+// "xz -9" need.
+const maxWindow = 128 << 20
+
+// format is a compression that is recognised by its first bytes.
+type format struct {
+	name, magic string
+	open        func(*bufio.Reader) (io.ReadCloser, error)
+}
+
+var formats = []format{
+	{"xz", "\xfd7zXZ\x00", openXZ},
+	{"zstd", "\x28\xb5\x2f\xfd", openZstd},
+	{"gzip", "\x1f\x8b", openGzip},
+	{"bzip2", "BZh", openBzip2},
+}
+
+// detect stands for a compression that is not told, and may be none.
+const detect = "detect"
+
+// decoder decompresses a stream. As in Nix the name of the compression, from a narinfo, is only believed if it is "none" or
+// "br" (which has no magic number); otherwise the first bytes decide.
+//
+// Decoders give a plain error for corrupt input, and io.EOF only if the input ended where it should.
+func decoder(compression string, src io.Reader) (io.ReadCloser, error) {
+	switch compression {
+	case "none":
+		return io.NopCloser(src), nil
+	case "br":
+		return io.NopCloser(brotli.NewReader(src)), nil
+	}
+	in := bufio.NewReaderSize(src, chunkSize)
+	magic, err := in.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	for _, f := range formats {
+		if bytes.HasPrefix(magic, []byte(f.magic)) {
+			return f.open(in)
+		}
+	}
+	if compression == detect {
+		return io.NopCloser(in), nil
+	}
+	return nil, fmt.Errorf("the file should be compressed by %q, but begins like nothing known", compression)
+}
+
+func openXZ(r *bufio.Reader) (io.ReadCloser, error) {
+	d, err := xz.ReaderConfig{DictCap: 1 << 16}.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(d), nil
+}
+
+func openZstd(r *bufio.Reader) (io.ReadCloser, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, err
+	}
+	return d.IOReadCloser(), nil
+}
+
+func openGzip(r *bufio.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
+
+func openBzip2(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(bzip2.NewReader(r)), nil }
+
+// decodeContent undoes the Content-Encoding of an HTTP body. Some caches store logs and listings in encoded form, and send
+// them so to everybody.
+func decodeContent(encoding string, r io.Reader) (io.ReadCloser, error) {
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return io.NopCloser(r), nil
+	case "br":
+		return decoder("br", r)
+	case "gzip", "x-gzip", "zstd", "xz":
+		return &lazyDecoder{compression: encoding, src: r}, nil
+	}
+	return nil, corruptf("the content encoding %q is not known", encoding)
+}
