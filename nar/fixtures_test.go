@@ -16,11 +16,11 @@ import (
 	"testing"
 
 	"larder/nar"
+	"larder/test/fixture"
 )
 
-// The fixtures were made by Nix 2.8.0: trees.json describes trees, good/ holds the NARs it made of them and good.tsv
-// their hashes, bad/ holds malformed NARs and bad.tsv what Nix said about them.
-const fixtures = "../test/testdata/nars"
+// The fixtures in test/testdata/nars were made by Nix 2.8.0: trees.json describes trees, good/ holds the NARs it made of
+// them and good.tsv their hashes, bad/ holds malformed NARs and bad.tsv what Nix said about them.
 
 // tree is a node of trees.json. Names, contents and targets are in base64 there.
 type tree struct {
@@ -75,13 +75,16 @@ func (n *tree) build(t testing.TB, path string) {
 	}
 }
 
-// large trees of trees.json have no file in good/.
-var large = map[string]bool{"big-1mib": true, "sparse-4gib-plus-3": true}
+// Trees of trees.json without a file in good/.
+const (
+	big1MiB    = "big-1mib"
+	sparse4GiB = "sparse-4gib-plus-3"
+)
 
 func loadTrees(t testing.TB) map[string]*tree {
 	t.Helper()
 	var trees map[string]*tree
-	if err := json.Unmarshal(readFile(t, fixtures+"/trees.json"), &trees); err != nil {
+	if err := json.Unmarshal(fixture.Read(t, "nars/trees.json"), &trees); err != nil {
 		t.Fatal(err)
 	}
 	if len(trees) != 34 {
@@ -90,38 +93,32 @@ func loadTrees(t testing.TB) map[string]*tree {
 	return trees
 }
 
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 // loadNARs returns the archives of a fixture folder by name.
 func loadNARs(t testing.TB, folder string, count int) map[string][]byte {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(fixtures, folder, "*.nar"))
+	paths, err := filepath.Glob(filepath.Join(fixture.Path(t, "nars"), folder, "*.nar"))
 	if err != nil || len(paths) != count {
 		t.Fatalf("%d archives in %s, want %d (%v)", len(paths), folder, count, err)
 	}
 	nars := map[string][]byte{}
 	for _, path := range paths {
-		nars[strings.TrimSuffix(filepath.Base(path), ".nar")] = readFile(t, path)
+		nars[strings.TrimSuffix(filepath.Base(path), ".nar")] = fixture.Read(t, path)
 	}
 	return nars
+}
+
+// loadGood returns the archive that Nix made of a tree.
+func loadGood(t testing.TB, name string) []byte {
+	t.Helper()
+	return fixture.Read(t, "nars/good/"+name+".nar")
 }
 
 // loadTable returns the rows of a .tsv by their first column.
 func loadTable(t testing.TB, name string) map[string][]string {
 	t.Helper()
 	rows := map[string][]string{}
-	for line := range strings.Lines(string(readFile(t, filepath.Join(fixtures, name)))) {
-		if !strings.HasPrefix(line, "#") {
-			columns := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-			rows[columns[0]] = columns
-		}
+	for _, row := range fixture.TSV(t, "nars/"+name) {
+		rows[row[0]] = row
 	}
 	return rows
 }
@@ -132,14 +129,8 @@ type hasher struct {
 	hashes map[int]hash.Hash // by column
 }
 
-func newHasher(row []string) *hasher {
-	h := &hasher{hashes: map[int]hash.Hash{}}
-	for column, of := range map[int]func() hash.Hash{2: md5.New, 5: sha1.New, 8: sha256.New, 11: sha512.New} {
-		if row[column] != "-" {
-			h.hashes[column] = of()
-		}
-	}
-	return h
+func newHasher() *hasher {
+	return &hasher{hashes: map[int]hash.Hash{2: md5.New(), 5: sha1.New(), 8: sha256.New(), 11: sha512.New()}}
 }
 
 func (h *hasher) Write(p []byte) (int, error) {

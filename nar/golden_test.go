@@ -3,7 +3,9 @@ package nar_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,20 +21,16 @@ func TestDumpIsNixs(t *testing.T) {
 	table := loadTable(t, "good.tsv")
 	nars := loadNARs(t, "good", 32)
 	for name, tree := range loadTrees(t) {
+		if name == sparse4GiB {
+			continue // reading it from disk would fill the page cache
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() && tree.size() > 1<<30 {
-				t.Skip("-short: 4 GiB to hash")
-			}
 			path := filepath.Join(t.TempDir(), "tree")
 			tree.build(t, path)
-			h := newHasher(table[name])
+			h := newHasher()
 			var b bytes.Buffer
-			w := io.MultiWriter(h, &b)
-			if large[name] {
-				w = h
-			}
-			size, err := nar.Dump(context.Background(), w, path)
+			size, err := nar.Dump(context.Background(), io.MultiWriter(h, &b), path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -40,11 +38,40 @@ func TestDumpIsNixs(t *testing.T) {
 				t.Errorf("Dump says %d bytes, wrote %d", size, h.size)
 			}
 			h.check(t, table[name])
-			if !large[name] && !bytes.Equal(b.Bytes(), nars[name]) {
+			if name != big1MiB && !bytes.Equal(b.Bytes(), nars[name]) {
 				t.Error("differs from Nix's NAR")
 			}
 		})
 	}
+}
+
+// zeros is an endless supply of them.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func TestLargeFileIsNixs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: 4 GiB to hash")
+	}
+	t.Parallel()
+	tree := loadTrees(t)[sparse4GiB]
+	h := newHasher()
+	h.hashes = map[int]hash.Hash{8: sha256.New()} // one is enough to wait for
+	w := nar.NewWriter(h)
+	if err := w.WriteEntry(&nar.Entry{Type: nar.Regular, Size: tree.size()}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(w, io.MultiReader(io.LimitReader(zeros{}, tree.Zeros), bytes.NewReader(tree.Tail))); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.check(t, loadTable(t, "good.tsv")[sparse4GiB])
 }
 
 func TestGoodRoundTrips(t *testing.T) {
@@ -116,7 +143,7 @@ func TestBadIsRefused(t *testing.T) {
 			if malformed.Offset < 0 || malformed.Offset > int64(len(data)) {
 				t.Errorf("offset %d in %d bytes", malformed.Offset, len(data))
 			}
-			if strings.HasPrefix(name, "truncated-") != errors.Is(err, io.ErrUnexpectedEOF) && strings.HasPrefix(name, "truncated-") {
+			if strings.HasPrefix(name, "truncated-") && !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("not reported as truncated: %v", err)
 			}
 			if left := readDir(t, parent); len(left) > 0 {

@@ -129,7 +129,7 @@ func compare(t *testing.T, l *nar.Listing, path string, want *tree, archive []by
 }
 
 func TestLookupOfNothing(t *testing.T) {
-	l, err := nar.ReadListing(bytes.NewReader(loadNARs(t, "good", 32)["mixed"]))
+	l, err := nar.ReadListing(bytes.NewReader(loadGood(t, "mixed")))
 	if err != nil {
 		t.Fatal(err)
 	}

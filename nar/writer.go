@@ -66,7 +66,7 @@ func (w *Writer) writeEntry(e *Entry) error {
 		return w.node(e)
 	}
 	parent, name := "", e.Path
-	if i := strings.LastIndexByte(e.Path, '/'); i >= 0 {
+	if i := strings.LastIndexByte(e.Path, '/'); i > 0 { // at 0 it stays in the name, which is refused
 		parent, name = e.Path[:i], e.Path[i+1:]
 	}
 	if err := w.leaveTo(parent); err != nil {
