@@ -31,6 +31,16 @@ func (m Method) String() string {
 	return ""
 }
 
+// ParseMethod is the inverse of String.
+func ParseMethod(s string) (Method, error) {
+	for m := Text; m <= Recursive; m++ {
+		if s == m.String() {
+			return m, nil
+		}
+	}
+	return 0, syntaxError("content-addressing method", s, "expected text, flat or nar")
+}
+
 // ContentAddress says what an object's store path was computed from. It is
 // comparable; the zero value means input-addressed.
 type ContentAddress struct {
