@@ -16,8 +16,6 @@ type Result struct {
 	Start, Stop time.Time
 	// CPUUser and CPUSystem are what all its processes used together.
 	CPUUser, CPUSystem time.Duration
-	// LogClosed: the builder closed its standard output and error while it was still running, and was killed for it.
-	LogClosed bool
 }
 
 // Success reports whether the builder exited with status 0.
@@ -35,6 +33,7 @@ type Stage string
 
 // The stages in their order.
 const (
+	StageSpec       Stage = "spec"       // Validate's verdict
 	StageLaunch     Stage = "launch"     // the process and its pseudo-terminal
 	StageNamespaces Stage = "namespaces" // clone(2), unshare(2), id maps
 	StageNetwork    Stage = "network"    // the loopback interface

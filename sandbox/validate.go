@@ -14,7 +14,7 @@ func (s *Spec) Validate() error {
 		{"Builder", s.Builder}, {"StoreDir", s.StoreDir}, {"BuildStore", s.BuildStore}, {"BuildDir", s.BuildDir},
 	} {
 		if err := checkPath(p.value); err != nil {
-			return fmt.Errorf("sandbox: %s %q: %w", p.field, p.value, err)
+			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
 		}
 	}
 	for _, p := range []struct{ field, value string }{
@@ -24,19 +24,19 @@ func (s *Spec) Validate() error {
 			continue
 		}
 		if err := checkPath(p.value); err != nil {
-			return fmt.Errorf("sandbox: %s %q: %w", p.field, p.value, err)
+			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
 		}
 	}
 	for _, p := range []struct{ field, value string }{{"StoreDir", s.StoreDir}, {"TmpDirInSandbox", s.InsideDir()}} {
 		if reserved(p.value) {
-			return fmt.Errorf("sandbox: %s %q: the sandbox has its own", p.field, p.value)
+			return fmt.Errorf("%s %q: the sandbox has its own", p.field, p.value)
 		}
 	}
 	if nested(s.StoreDir, s.InsideDir()) || nested(s.InsideDir(), s.StoreDir) {
-		return fmt.Errorf("sandbox: the store directory %q and the build directory %q contain one another", s.StoreDir, s.InsideDir())
+		return fmt.Errorf("the store directory %q and the build directory %q contain one another", s.StoreDir, s.InsideDir())
 	}
 	if len(s.Args) == 0 {
-		return errors.New("sandbox: Args is empty, not even the builder's own name is there")
+		return errors.New("Args is empty, not even the builder's own name is there")
 	}
 	if err := checkStrings(s.Args, s.Env); err != nil {
 		return err
@@ -48,16 +48,16 @@ func (s *Spec) Validate() error {
 	}{{"UID", s.UID, 0}, {"GID", s.GID, 0}, {"HostUID", s.HostUID, CallingUser}, {"HostGID", s.HostGID, CallingUser}} {
 		// The id 2^32-1 means "no change" to the kernel.
 		if id.value < id.least || int64(id.value) >= 1<<32-1 {
-			return fmt.Errorf("sandbox: %s %d is not an id", id.field, id.value)
+			return fmt.Errorf("%s %d is not an id", id.field, id.value)
 		}
 	}
 	for _, n := range []struct{ field, value string }{{"Hostname", s.Hostname}, {"Domainname", s.Domainname}} {
 		if len(n.value) > 64 || strings.ContainsRune(n.value, 0) {
-			return fmt.Errorf("sandbox: %s %q: more than 64 bytes, or a NUL", n.field, n.value)
+			return fmt.Errorf("%s %q: more than 64 bytes, or a NUL", n.field, n.value)
 		}
 	}
 	if strings.ContainsRune(s.DevShmSize, 0) {
-		return fmt.Errorf("sandbox: DevShmSize %q has a NUL", s.DevShmSize)
+		return fmt.Errorf("DevShmSize %q has a NUL", s.DevShmSize)
 	}
 	return s.validateMounts()
 }
@@ -66,19 +66,19 @@ func (s *Spec) validateMounts() error {
 	seen := make(map[string]string, len(s.Mounts))
 	for _, m := range s.Mounts {
 		if err := checkPath(m.Source); err != nil {
-			return fmt.Errorf("sandbox: mount source %q: %w", m.Source, err)
+			return fmt.Errorf("mount source %q: %w", m.Source, err)
 		}
 		if err := checkPath(m.Target); err != nil {
-			return fmt.Errorf("sandbox: mount target %q: %w", m.Target, err)
+			return fmt.Errorf("mount target %q: %w", m.Target, err)
 		}
 		switch {
 		case m.Target == "/" || m.Target == s.StoreDir || m.Target == s.InsideDir() || nested("/proc", m.Target):
-			return fmt.Errorf("sandbox: mount target %q: the sandbox has its own", m.Target)
+			return fmt.Errorf("mount target %q: the sandbox has its own", m.Target)
 		case nested(m.Target, s.StoreDir) || nested(m.Target, s.InsideDir()):
-			return fmt.Errorf("sandbox: mount target %q would hide the store or the build directory", m.Target)
+			return fmt.Errorf("mount target %q would hide the store or the build directory", m.Target)
 		}
 		if other, ok := seen[m.Target]; ok {
-			return fmt.Errorf("sandbox: %q and %q would both be mounted at %q", other, m.Source, m.Target)
+			return fmt.Errorf("%q and %q would both be mounted at %q", other, m.Source, m.Target)
 		}
 		seen[m.Target] = m.Source
 	}
@@ -102,15 +102,15 @@ func checkPath(p string) error {
 func checkStrings(args, env []string) error {
 	for _, a := range args {
 		if strings.ContainsRune(a, 0) {
-			return fmt.Errorf("sandbox: argument %q has a NUL", a)
+			return fmt.Errorf("argument %q has a NUL", a)
 		}
 	}
 	for _, e := range env {
 		if strings.ContainsRune(e, 0) {
-			return fmt.Errorf("sandbox: environment entry %q has a NUL", e)
+			return fmt.Errorf("environment entry %q has a NUL", e)
 		}
 		if strings.IndexByte(e, '=') < 0 {
-			return fmt.Errorf("sandbox: environment entry %q has no \"=\"", e)
+			return fmt.Errorf("environment entry %q has no \"=\"", e)
 		}
 	}
 	return nil
