@@ -43,12 +43,16 @@ type ListingNode struct {
 
 // ReadListing reads an archive to the end of the stream r and lists it.
 func ReadListing(r io.Reader) (*Listing, error) {
-	reader := NewReader(r)
+	reader, release := pooledReader(r)
+	defer release()
 	l := &Listing{}
 	for {
 		e, err := reader.Next()
 		if err == io.EOF {
-			return l, reader.ExpectEOF()
+			err = reader.ExpectEOF()
+			if err == nil {
+				return l, nil
+			}
 		}
 		if err != nil {
 			return nil, err

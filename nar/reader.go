@@ -7,10 +7,26 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 )
 
 // readBuffer is how far a Reader reads ahead.
-const readBuffer = 256 << 10
+const readBuffer = 128 << 10
+
+var readBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+
+// pooledReader is NewReader with a buffer from the pool; release gives it back, after which the Reader must not be used.
+func pooledReader(r io.Reader) (_ *Reader, release func()) {
+	if src, ok := r.(*bufio.Reader); ok {
+		return NewReader(src), func() {}
+	}
+	src := readBuffers.Get().(*bufio.Reader)
+	src.Reset(r)
+	return NewReader(src), func() {
+		src.Reset(nil) // keeps nothing of r alive
+		readBuffers.Put(src)
+	}
+}
 
 // Reader reads the entries of one archive from a stream. It accepts only the canonical form. It is not for concurrent use.
 type Reader struct {

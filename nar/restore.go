@@ -19,7 +19,8 @@ type RestoreOptions struct {
 	// Sync makes the tree durable, its name in the parent directory included, before Restore returns.
 	Sync bool
 	// AllowTrailing accepts bytes after the archive, for streams in which NARs are embedded. Give a *bufio.Reader then: it
-	// stands just behind the archive afterwards, while from any other reader some of what follows is lost.
+	// stands just behind the archive afterwards, while from any other reader some of what follows is lost. Files are written
+	// in pieces of at most its buffer, which should therefore be large.
 	AllowTrailing bool
 	// OnEntry, if not nil, is called for each entry before it is made. Its error ends the work and is returned, wrapped.
 	OnEntry func(*Entry) error
@@ -51,7 +52,9 @@ func restore(ctx context.Context, r io.Reader, dirfd int, name, dest string, opt
 	if reason := checkName([]byte(name)); reason != "" {
 		return 0, fmt.Errorf("restoring %s: %s", dest, reason)
 	}
-	run := restoreRun{ctx: ctx, reader: NewReader(r), opt: opt, parent: dirfd, name: name, dest: dest}
+	reader, release := pooledReader(r)
+	defer release()
+	run := restoreRun{ctx: ctx, reader: reader, opt: opt, parent: dirfd, name: name, dest: dest}
 	err := run.restore()
 	run.dirs.close()
 	if err == nil {
