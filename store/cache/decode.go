@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,7 +12,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/pierrec/lz4/v4"
 )
 
 // maxWindow bounds the memory that a decoder may be made to use by its input: as much as "zstd --long=27", "zstd -22" and
@@ -20,15 +21,19 @@ const maxWindow = 128 << 20
 
 // format is a compression that is recognised by its first bytes.
 type format struct {
-	name, magic string
-	open        func(*bufio.Reader) (io.ReadCloser, error)
+	magic string
+	open  func(*bufio.Reader) (io.ReadCloser, error)
 }
 
 var formats = []format{
-	{"xz", "\xfd7zXZ\x00", openXZ},
-	{"zstd", "\x28\xb5\x2f\xfd", openZstd},
-	{"gzip", "\x1f\x8b", openGzip},
-	{"bzip2", "BZh", openBzip2},
+	{"\xfd7zXZ\x00", openXZ},
+	{"\x28\xb5\x2f\xfd", openZstd},
+	{"\x1f\x8b", openGzip},
+	{"BZh", openBzip2},
+	{"\x04\x22\x4d\x18", openLZ4},
+	{"LZIP", openXZ},
+	{"\x5d\x00\x00", openXZ},       // .lzma, with the usual parameters
+	{"\x1f\x9d", openUnixCompress}, // compress(1)
 }
 
 // detect stands for a compression that is not told, and may be none.
@@ -61,14 +66,6 @@ func decoder(compression string, src io.Reader) (io.ReadCloser, error) {
 	return nil, fmt.Errorf("the file should be compressed by %q, but begins like nothing known", compression)
 }
 
-func openXZ(r *bufio.Reader) (io.ReadCloser, error) {
-	d, err := xz.ReaderConfig{DictCap: 1 << 16}.NewReader(r)
-	if err != nil {
-		return nil, err
-	}
-	return io.NopCloser(d), nil
-}
-
 func openZstd(r *bufio.Reader) (io.ReadCloser, error) {
 	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
 	if err != nil {
@@ -80,6 +77,12 @@ func openZstd(r *bufio.Reader) (io.ReadCloser, error) {
 func openGzip(r *bufio.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
 
 func openBzip2(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(bzip2.NewReader(r)), nil }
+
+func openLZ4(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(lz4.NewReader(r)), nil }
+
+func openUnixCompress(*bufio.Reader) (io.ReadCloser, error) {
+	return nil, errors.New("compress(1) is not supported")
+}
 
 // decodeContent undoes the Content-Encoding of an HTTP body. Some caches store logs and listings in encoded form, and send
 // them so to everybody.

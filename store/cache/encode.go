@@ -8,7 +8,6 @@ import (
 	"github.com/dsnet/compress/bzip2"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // encoding is a compression that can be written.
@@ -50,8 +49,6 @@ func checkLevel(compression string, level int) error {
 	}
 	return nil
 }
-
-func newXZWriter(w io.Writer, _ int) (io.WriteCloser, error) { return xz.NewWriter(w) }
 
 func newZstdWriter(w io.Writer, level int) (io.WriteCloser, error) {
 	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
