@@ -41,7 +41,15 @@ func DumpAt(ctx context.Context, w io.Writer, dirfd int, name string) (size int6
 
 // Dump is like the function Dump.
 func (d *Dumper) Dump(ctx context.Context, w io.Writer, path string) (size int64, err error) {
-	return d.DumpAt(ctx, w, unix.AT_FDCWD, filepath.Clean(path))
+	return d.DumpAt(ctx, w, unix.AT_FDCWD, cleanRoot(path))
+}
+
+// cleanRoot removes trailing slashes, with which the kernel would follow a symlink. An empty path stays what it is: none.
+func cleanRoot(path string) string {
+	if path == "" {
+		return ""
+	}
+	return filepath.Clean(path)
 }
 
 // DumpAt is like the function DumpAt.
@@ -261,6 +269,9 @@ func (d *dumpRun) leave() error {
 	d.trail.leave()
 	d.todo = d.todo[:len(d.todo)-1]
 	if err := d.dirs.pop(); err != nil {
+		if err == errMoved {
+			err = ErrChanged
+		}
 		return d.fail("leave", err)
 	}
 	d.enc.endDirectory()

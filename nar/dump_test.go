@@ -65,8 +65,13 @@ func TestDumpSpecialFiles(t *testing.T) {
 }
 
 func TestDumpOfNothing(t *testing.T) {
-	if _, err := nar.Dump(context.Background(), io.Discard, filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
+	for _, path := range []string{filepath.Join(t.TempDir(), "none"), ""} {
+		if _, err := nar.Dump(context.Background(), io.Discard, path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %v", path, err)
+		}
+		if _, err := nar.ListTree(context.Background(), path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %v", path, err)
+		}
 	}
 }
 

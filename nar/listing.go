@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -67,7 +66,7 @@ func ReadListing(r io.Reader) (*Listing, error) {
 // of Dump.
 func ListTree(ctx context.Context, path string) (*Listing, error) {
 	l := &Listing{}
-	path = filepath.Clean(path)
+	path = cleanRoot(path)
 	run := dumpRun{ctx: ctx, enc: newEncoder(io.Discard), root: path, onEntry: l.Add, skipContents: true}
 	if _, err := run.dump(unix.AT_FDCWD, path); err != nil {
 		return nil, err
