@@ -84,7 +84,7 @@ func fromJSON(d store.Dir, name string, text []byte) (*Derivation, error) {
 	default:
 		return nil, fmt.Errorf("derivation JSON version %d: %w", r.version, ErrUnsupported)
 	}
-	drv := &Derivation{Name: name}
+	drv := &Derivation{Name: name, Env: map[string]string{}}
 	own := ""
 	err := firstError(
 		m.take("name", r.version != 0, &own),
@@ -290,7 +290,6 @@ func (m members) takeEnv(drv *Derivation) error {
 	if err := m.take("env", true, &env); err != nil {
 		return err
 	}
-	drv.Env = make(map[string]string, len(env))
 	for k, v := range env {
 		if v == nil {
 			return fmt.Errorf("environment variable %q is null", k)
@@ -308,7 +307,8 @@ func (m members) rest() error {
 	return nil
 }
 
-// firstError makes the line that the user sees out of several checks.
+// firstError makes the line that the user sees out of several checks, all of
+// which were made.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -26,6 +26,7 @@ type inputRef struct {
 // appendATerm prints the derivation with the inputs given. If mask is set the
 // outputs' paths are left out, in the outputs and in the environment.
 func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mask bool) []byte {
+	b = slices.Grow(b, drv.textSize())
 	b = append(b, derivePrefix...)
 	b = appendList(b, drv.OutputNames(), func(b []byte, name string) []byte {
 		path, algo, hash := drv.Outputs[name].fields(d)
@@ -56,6 +57,20 @@ func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mas
 		return appendTuple(b, key, value)
 	})
 	return append(b, ')')
+}
+
+// textSize estimates the length of the text, so that printing rarely has to
+// grow its buffer.
+func (drv *Derivation) textSize() int {
+	const path, separators = 100, 8
+	n := path * (1 + 2*len(drv.Outputs) + len(drv.InputDrvs) + len(drv.InputSrcs))
+	for _, a := range drv.Args {
+		n += len(a) + separators
+	}
+	for k, v := range drv.Env {
+		n += len(k) + len(v) + separators
+	}
+	return n + n/16 // escapes
 }
 
 // fields are the three strings that describe an output in an ATerm.
