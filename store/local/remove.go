@@ -1,0 +1,150 @@
+package local
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// removal is one directory that is being emptied.
+type removal struct {
+	fd   int
+	name string   // in its parent
+	dirs []string // directories found in it that are still to be removed
+}
+
+// removeAt removes the file, symlink or tree called name in the directory dirfd. It follows no symlink, gives itself the
+// right to write where it lacks it, and can be repeated after an error. Nothing there is no error. Freed is how many bytes
+// of disk that gave back: a file with several links gives its blocks back with the last.
+func removeAt(ctx context.Context, dirfd int, name string) (freed int64, err error) {
+	freed, isDir, err := unlinkFile(dirfd, name)
+	if err != nil || !isDir {
+		return freed, err
+	}
+	var stack []removal
+	defer func() {
+		for _, r := range stack {
+			unix.Close(r.fd)
+		}
+	}()
+	enter := func(in int, name string) error {
+		fd, err := openWritable(in, name)
+		if err != nil {
+			return fmt.Errorf("open %q: %w", name, err)
+		}
+		stack = append(stack, removal{fd: fd, name: name})
+		return nil
+	}
+	if err := enter(dirfd, name); err != nil {
+		return freed, err
+	}
+	buf := make([]byte, 32<<10)
+	for len(stack) > 0 {
+		if err := ctx.Err(); err != nil {
+			return freed, err
+		}
+		top := &stack[len(stack)-1]
+		if n := len(top.dirs); n > 0 {
+			child := top.dirs[n-1]
+			top.dirs = top.dirs[:n-1]
+			if err := enter(top.fd, child); err != nil {
+				return freed, err
+			}
+			continue
+		}
+		bytes, empty, err := top.unlinkSome(buf)
+		freed += bytes
+		if err != nil {
+			return freed, err
+		}
+		if !empty {
+			continue
+		}
+		done := *top
+		stack = stack[:len(stack)-1]
+		parent := dirfd
+		if len(stack) > 0 {
+			parent = stack[len(stack)-1].fd
+		}
+		var st unix.Stat_t
+		err = fstat(done.fd, &st)
+		unix.Close(done.fd)
+		if err == nil {
+			err = unlinkAt(parent, done.name, unix.AT_REMOVEDIR)
+		}
+		if err != nil {
+			return freed, fmt.Errorf("rmdir %q: %w", done.name, err)
+		}
+		freed += st.Blocks * 512
+	}
+	return freed, nil
+}
+
+// openWritable opens a directory and makes it ours to change. As root that needs no permission bit.
+func openWritable(dirfd int, name string) (int, error) {
+	fd, err := openAt(dirfd, name, openDirFlags)
+	if err == unix.EACCES {
+		if fd, err = openAt(dirfd, name, openPathFlags|unix.O_DIRECTORY); err != nil {
+			return -1, err
+		}
+		err = retry(func() error { return unix.Chmod(procPath(fd), 0o700) })
+		unix.Close(fd)
+		if err != nil {
+			return -1, err
+		}
+		fd, err = openAt(dirfd, name, openDirFlags)
+	}
+	if err == nil && unix.Geteuid() != 0 {
+		// If this is refused, so is the removal of what is in it, and that is reported.
+		_ = unix.Fchmod(fd, 0o700)
+	}
+	return fd, err
+}
+
+// unlinkSome reads a batch of names, unlinks what is not a directory and notes the others.
+func (r *removal) unlinkSome(buf []byte) (freed int64, empty bool, err error) {
+	// From the beginning each time: positions mean little in a directory that shrinks.
+	if _, err := unix.Seek(r.fd, 0, unix.SEEK_SET); err != nil {
+		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
+	}
+	var n int
+	err = retry(func() error {
+		n, err = unix.ReadDirent(r.fd, buf)
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
+	}
+	_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+	for _, name := range names {
+		bytes, isDir, err := unlinkFile(r.fd, name)
+		freed += bytes
+		if err != nil {
+			return freed, false, fmt.Errorf("unlink %q: %w", name, err)
+		}
+		if isDir {
+			r.dirs = append(r.dirs, name)
+		}
+	}
+	return freed, len(names) == 0, nil
+}
+
+// unlinkFile removes a file that is not a directory, and says so if it is one.
+func unlinkFile(dirfd int, name string) (freed int64, isDir bool, err error) {
+	var st unix.Stat_t
+	err = lstatAt(dirfd, name, &st)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return 0, true, nil
+	}
+	if err == nil {
+		err = unlinkAt(dirfd, name, 0)
+	}
+	if err == unix.ENOENT {
+		return 0, false, nil
+	}
+	if err == nil && st.Nlink == 1 {
+		freed = st.Blocks * 512
+	}
+	return freed, false, err
+}

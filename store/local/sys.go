@@ -1,0 +1,92 @@
+package local
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// System calls, relative to descriptors and repeated when a signal interrupts them. Errors are plain errnos; callers know
+// the path.
+
+const (
+	openDirFlags  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	openPathFlags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+)
+
+func retry(call func() error) error {
+	for {
+		if err := call(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func openAt(dirfd int, name string, flags int) (fd int, err error) {
+	err = retry(func() error {
+		fd, err = unix.Openat(dirfd, name, flags, 0)
+		return err
+	})
+	return fd, err
+}
+
+// openBelow opens a name in a directory, and neither follows a symlink nor crosses a mount point.
+func openBelow(dirfd int, name string, flags int) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC | unix.O_NOFOLLOW),
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+	}
+	for range 100 {
+		err = retry(func() error {
+			fd, err = unix.Openat2(dirfd, name, &how)
+			return err
+		})
+		if err != unix.EAGAIN { // something was renamed somewhere meanwhile, says openat2(2)
+			break
+		}
+	}
+	return fd, err
+}
+
+func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
+	return retry(func() error { return unix.Fstatat(dirfd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
+}
+
+func fstat(fd int, st *unix.Stat_t) error {
+	return retry(func() error { return unix.Fstat(fd, st) })
+}
+
+func unlinkAt(dirfd int, name string, flags int) error {
+	return retry(func() error { return unix.Unlinkat(dirfd, name, flags) })
+}
+
+// renameNew renames within a directory and fails with EEXIST rather than replace anything.
+func renameNew(dirfd int, from, to string) error {
+	return retry(func() error { return unix.Renameat2(dirfd, from, dirfd, to, unix.RENAME_NOREPLACE) })
+}
+
+// procPath names an open descriptor, also an O_PATH one, for calls that want a path. Where it leads does not depend on
+// what others rename meanwhile.
+func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+// identity tells whether a file is the very one that was seen before. Inode numbers are used again after a deletion, birth
+// times (where the file system has them) hardly.
+type identity struct {
+	dev, ino uint64
+	birth    int64 // ns since the epoch, 0 if the file system does not say
+}
+
+func identify(dirfd int, name string) (identity, error) {
+	var st unix.Statx_t
+	err := retry(func() error {
+		return unix.Statx(dirfd, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
+	})
+	if err != nil {
+		return identity{}, err
+	}
+	id := identity{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		id.birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
+	}
+	return id, nil
+}
