@@ -1,0 +1,316 @@
+package realiser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"larder/store"
+	"larder/store/derivation"
+)
+
+// drvRun is the work of a derivation goal for some outputs.
+type drvRun struct {
+	*Realiser
+	g    *goal
+	path store.StorePath
+	name string // absolute path
+	drv  *derivation.Derivation
+
+	wanted map[string]store.StorePath // outputs, by name
+	// substitutes tells what became of the attempt to substitute them.
+	substitutes struct {
+		failed     error // a substituter failed
+		incomplete bool  // a substituter has an output, but not all that it refers to
+	}
+}
+
+// realiseDerivation is the work of a derivation goal. Names in wanted that the
+// derivation does not have are left to those who want them.
+func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) result {
+	d := &drvRun{Realiser: r, g: g, path: g.key.path, name: r.dir.Join(g.key.path)}
+	if res := d.load(wanted); res.err != nil {
+		return res
+	}
+	res := d.realise()
+	if res.err == nil {
+		res.outputs = d.wanted
+	}
+	return res
+}
+
+// load gets the derivation and the paths of the outputs that are wanted.
+func (d *drvRun) load(wanted outputSet) result {
+	if valid, err := d.valid(d.g.ctx, d.path); err != nil {
+		return d.g.failed(MiscFailure, err)
+	} else if !valid {
+		goals, err := d.await(d.g, false, []want{{key: key{substitutionGoal, d.path}}})
+		if err != nil {
+			return d.g.failed(MiscFailure, err)
+		}
+		if res := goals[0].result; res.err != nil {
+			status := MiscFailure
+			if res.status == NoSubstituters {
+				status = NoSubstituters
+			}
+			return d.g.failf(status, "cannot build missing derivation '%s': %w", d.name, res.err)
+		}
+	}
+	var err error
+	if d.drv, err = d.store.Derivation(d.g.ctx, d.path); err != nil {
+		return d.g.failf(MiscFailure, "cannot read derivation '%s': %w", d.name, err)
+	}
+	if err := refuseKind(d.drv, d.name); err != nil {
+		return d.g.failed(InputRejected, err)
+	}
+	// What a derivation says of its output paths is believed by nobody.
+	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
+		return d.g.failf(InputRejected, "derivation '%s' is refused: %w", d.name, err)
+	}
+	d.wanted = map[string]store.StorePath{}
+	for name, o := range d.drv.Outputs {
+		if wanted.has(name) {
+			d.wanted[name] = o.Path
+		}
+	}
+	return result{}
+}
+
+func (d *drvRun) realise() result {
+	wanted := slices.SortedFunc(maps.Values(d.wanted), store.StorePath.Compare)
+	defer d.store.AddTempRoot(wanted...)()
+	missing, err := d.missing(d.g.ctx, wanted)
+	if err != nil {
+		return d.g.failed(MiscFailure, err)
+	}
+	if len(missing) == 0 {
+		return result{status: AlreadyValid}
+	}
+	if d.allowSubstitutes() {
+		if done, res := d.trySubstitutes(missing); done {
+			return res
+		}
+	}
+	if d.opt.MaxJobs == NoBuilds {
+		return d.g.failf(MiscFailure, "unable to build '%s': no local builds are allowed (max-jobs = 0)", d.name)
+	}
+	if err := d.refuse(d.drv, d.name); err != nil {
+		return d.g.failed(InputRejected, err)
+	}
+	inputs, release, res := d.realiseInputs()
+	defer release()
+	if res.err != nil {
+		return res
+	}
+	if d.substitutes.incomplete {
+		// What the substitutes lacked may have been built as an input: once more.
+		if done, res := d.trySubstitutes(missing); done {
+			return res
+		}
+	}
+	return d.build(inputs)
+}
+
+func (d *drvRun) allowSubstitutes() bool {
+	return d.opt.AlwaysAllowSubstitutes || boolAttr(d.drv, "allowSubstitutes", true)
+}
+
+// trySubstitutes substitutes the missing outputs. It is not done if the
+// derivation has to be built.
+func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res result) {
+	wants := make([]want, len(missing))
+	for i, p := range missing {
+		wants[i] = want{key: key{substitutionGoal, p}}
+	}
+	goals, err := d.await(d.g, true, wants)
+	if err != nil {
+		return true, d.g.failed(MiscFailure, err)
+	}
+	d.substitutes.failed, d.substitutes.incomplete = nil, false
+	good := 0
+	for _, g := range goals {
+		switch res := g.result; {
+		case res.err == nil:
+			good++
+		case res.incomplete:
+			d.substitutes.incomplete = true
+		case res.status != NoSubstituters && d.substitutes.failed == nil:
+			d.substitutes.failed = res.err
+		}
+	}
+	if good == len(goals) {
+		return true, result{status: Substituted}
+	}
+	if d.substitutes.failed != nil && !d.opt.Fallback {
+		return true, d.g.failf(TransientFailure,
+			"some substitutes for the outputs of derivation '%s' failed (the setting 'fallback' would build it then): %w", d.name, d.substitutes.failed)
+	}
+	return false, result{}
+}
+
+// realiseInputs makes the inputs valid and returns their closure, which release
+// unlocks for garbage collection.
+func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res result) {
+	release = func() {}
+	inputs, wants, err := d.inputs()
+	if err != nil {
+		if isRefusal(err) {
+			return nil, release, d.g.failed(InputRejected, err)
+		}
+		return nil, release, d.g.failed(MiscFailure, err)
+	}
+	release = d.store.AddTempRoot(inputs...)
+	goals, err := d.await(d.g, false, wants)
+	if err != nil {
+		return nil, release, d.g.failed(MiscFailure, err)
+	}
+	if res := d.judgeInputs(goals); res.err != nil {
+		return nil, release, res
+	}
+	if closure, err = d.store.Closure(d.g.ctx, inputs); err != nil {
+		return nil, release, d.g.failf(MiscFailure, "inputs of '%s': %w", d.name, err)
+	}
+	return closure, release, result{}
+}
+
+type refusal struct{ error }
+
+func isRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
+}
+
+// inputs returns the paths that the build needs, and goals for those that are missing.
+func (d *drvRun) inputs() (paths []store.StorePath, wants []want, err error) {
+	missing, err := d.missing(d.g.ctx, d.drv.InputSrcs)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, p := range missing {
+		wants = append(wants, want{key: key{substitutionGoal, p}})
+	}
+	paths = slices.Clone(d.drv.InputSrcs)
+	for _, input := range slices.SortedFunc(maps.Keys(d.drv.InputDrvs), store.StorePath.Compare) {
+		names := d.drv.InputDrvs[input]
+		drv, err := d.store.Derivation(d.g.ctx, input)
+		if err != nil {
+			return nil, nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
+		}
+		if err := refuseKind(drv, d.dir.Join(input)); err != nil {
+			return nil, nil, refusal{err}
+		}
+		var outputs []store.StorePath
+		for _, name := range names {
+			o, ok := drv.Outputs[name]
+			if !ok {
+				return nil, nil, refusal{noSuchOutput(d.dir, input, name)}
+			}
+			outputs = append(outputs, o.Path)
+		}
+		paths = append(paths, outputs...)
+		missing, err := d.missing(d.g.ctx, outputs)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(missing) > 0 {
+			wants = append(wants, want{key{derivationGoal, input}, names})
+		}
+	}
+	return paths, wants, nil
+}
+
+// judgeInputs makes the result of inputs that failed.
+func (d *drvRun) judgeInputs(goals []*goal) result {
+	var errs []error
+	var first *BuildError
+	for _, g := range goals {
+		res, finished := g.outcome()
+		if !finished || res.err == nil {
+			continue
+		}
+		if first == nil {
+			first = res.err
+		}
+		if errors.Is(res.err, store.ErrNotFound) {
+			// That an input was not found does not mean that what needs it was not.
+			errs = append(errs, errorString(res.err.Error()))
+		} else {
+			errs = append(errs, res.err)
+		}
+	}
+	if first == nil {
+		return result{}
+	}
+	res := d.g.failf(DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", len(errs), d.name,
+		&dependencyErrors{errs})
+	if !first.Drv.IsZero() { // what to look at is the builder that failed
+		res.err.Drv, res.err.LogPath, res.err.LastLines = first.Drv, first.LogPath, first.LastLines
+	}
+	return res
+}
+
+// dependencyErrors is why inputs failed: it shows the first and unwraps to all.
+type dependencyErrors struct{ errs []error }
+
+func (d *dependencyErrors) Error() string   { return d.errs[0].Error() }
+func (d *dependencyErrors) Unwrap() []error { return d.errs }
+
+// build waits for a slot and builds.
+func (d *drvRun) build(inputs []store.StorePath) (res result) {
+	d.events.count(func(c *Counts) { c.Builds.Expected++ })
+	if err := d.acquire(d.g, d.builds, "build"); err != nil {
+		d.events.count(func(c *Counts) { c.Builds.Expected-- })
+		return d.g.failed(MiscFailure, err)
+	}
+	defer d.builds.release()
+	d.events.count(func(c *Counts) { c.Builds.Running++ })
+	defer func() {
+		d.events.count(func(c *Counts) {
+			c.Builds.Running--
+			if res.err == nil {
+				c.Builds.Done++
+			} else {
+				c.Builds.Failed++
+			}
+		})
+	}()
+	outputs := make(map[string]store.StorePath, len(d.drv.Outputs))
+	var paths []store.StorePath
+	for name, o := range d.drv.Outputs {
+		outputs[name] = o.Path
+		paths = append(paths, o.Path)
+	}
+	d.enter(d.g, PhaseLocked, "")
+	unlock, err := d.store.Lock(d.g.ctx, store.SortPaths(paths)...)
+	if err != nil {
+		return d.g.failed(MiscFailure, err)
+	}
+	defer unlock()
+	// Somebody may have been faster, or other outputs be here from another time.
+	absent := map[string]store.StorePath{}
+	for name, p := range outputs {
+		valid, err := d.valid(d.g.ctx, p)
+		if err != nil {
+			return d.g.failed(MiscFailure, err)
+		}
+		if !valid {
+			absent[name] = p
+		}
+	}
+	needed := false
+	for name := range d.wanted {
+		_, lacks := absent[name]
+		needed = needed || lacks
+	}
+	if !needed {
+		return result{status: AlreadyValid}
+	}
+	b := &build{drvRun: d, inputs: inputs, outputs: outputs, absent: absent}
+	res = b.run()
+	if res.err != nil && d.g.ctx.Err() != nil {
+		return d.g.failed(MiscFailure, context.Cause(d.g.ctx))
+	}
+	return res
+}

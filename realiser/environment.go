@@ -1,0 +1,145 @@
+package realiser
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"larder/sandbox"
+	"larder/store"
+	"larder/store/derivation"
+)
+
+// insideDir is where the builder sees its build directory.
+const insideDir = "/build"
+
+// environment makes the builder's environment (Nix manual, "Builder execution").
+// In the order of growing precedence: defaults, the derivation's own variables,
+// what describes the sandbox. Variables of passAsFile become files in the build
+// directory.
+func (b *build) environment() (map[string]string, error) {
+	env := map[string]string{
+		"PATH":            "/path-not-set", // where a shell without PATH would look by itself
+		"HOME":            "/homeless-shelter",
+		"NIX_STORE":       string(b.dir),
+		"NIX_BUILD_CORES": strconv.Itoa(b.opt.Cores),
+	}
+	rewrite := b.placeholders()
+	asFile := wordsAttr(b.drv, "passAsFile")
+	for name, value := range b.drv.Env {
+		value = rewrite.Replace(value)
+		if !slices.Contains(asFile, name) {
+			env[name] = value
+			continue
+		}
+		file := ".attr-" + store.SHA256.Sum([]byte(name)).Encode(store.Nix32)
+		if err := b.writeFile(file, value); err != nil {
+			return nil, err
+		}
+		env[name+"Path"] = insideDir + "/" + file
+	}
+	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
+		env[name] = insideDir
+	}
+	if b.fixed() {
+		// Tells fetchers that the content is going to be checked.
+		env["NIX_OUTPUT_CHECKED"] = "1"
+		for _, name := range wordsAttr(b.drv, "impureEnvVars") {
+			env[name], _ = b.opt.Getenv(name)
+		}
+	}
+	env["NIX_LOG_FD"] = "2"
+	env["TERM"] = "xterm-256color"
+	return env, nil
+}
+
+// fixed reports whether the output is checked against a hash, so that the
+// builder may use the network.
+func (b *build) fixed() bool { return b.drv.Kind() == derivation.FixedOutput }
+
+// placeholders replaces the placeholders of the outputs by their paths.
+func (b *build) placeholders() *strings.Replacer {
+	var pairs []string
+	for name, p := range b.outputs {
+		pairs = append(pairs, derivation.Placeholder(name), b.dir.Join(p))
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// writeFile makes a file in the build directory, before the builder runs.
+func (b *build) writeFile(name, text string) error {
+	path := filepath.Join(b.scratch.build, name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return b.user.own(path)
+}
+
+// spec compiles what the sandbox is told.
+func (b *build) spec() (*sandbox.Spec, error) {
+	env, err := b.environment()
+	if err != nil {
+		return nil, err
+	}
+	rewrite := b.placeholders()
+	s := &sandbox.Spec{
+		Builder: cleanBuilder(b.drv.Builder), Args: []string{filepath.Base(b.drv.Builder)},
+		StoreDir: string(b.dir), BuildStore: b.storeDir,
+		BuildDir: b.scratch.build, TmpDirInSandbox: insideDir, TmpDir: b.scratch.tmp,
+		Network: b.fixed(), Platform: b.drv.System,
+		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID,
+	}
+	for _, a := range b.drv.Args {
+		s.Args = append(s.Args, rewrite.Replace(a))
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		s.Env = append(s.Env, name+"="+env[name])
+	}
+	targets := map[string]bool{}
+	for _, p := range b.inputs {
+		m := sandbox.Mount{Source: b.store.ObjectPath(p), Target: b.dir.Join(p)}
+		targets[m.Target] = true
+		s.Mounts = append(s.Mounts, m)
+	}
+	for _, m := range b.opt.SandboxPaths {
+		if !targets[m.Target] {
+			s.Mounts = append(s.Mounts, m)
+		}
+	}
+	if err := s.Validate(); err != nil {
+		return nil, refusal{fmt.Errorf("derivation '%s' can't be built: %w", b.name, err)}
+	}
+	return s, nil
+}
+
+// cleanBuilder removes doubled slashes and the like, but nothing that could mean
+// another file where a directory is a symlink.
+func cleanBuilder(path string) string {
+	if slices.Contains(strings.Split(path, "/"), "..") {
+		return path
+	}
+	return filepath.Clean(path)
+}
+
+// storeMode is the mode of the directory in which outputs appear: Nix's for a store.
+const storeMode = os.ModeSticky | 0o775
+
+// makeStoreDir makes the directory that is the builder's store.
+func (b *build) makeStoreDir() (err error) {
+	if b.storeTemp, err = b.store.NewTemp(b.g.ctx); err != nil {
+		return err
+	}
+	b.storeDir = filepath.Join(b.store.ObjectDir(), b.storeTemp)
+	if err := os.Mkdir(b.storeDir, 0o755); err != nil {
+		return err
+	}
+	if b.user.UID == sandbox.CallingUser {
+		return nil
+	}
+	return errors.Join(os.Chown(b.storeDir, -1, b.user.GID), os.Chmod(b.storeDir, storeMode))
+}

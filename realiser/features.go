@@ -1,0 +1,87 @@
+package realiser
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"larder/store/derivation"
+)
+
+// What derivations can ask for and this package does not deliver. Building them
+// all the same would give a wrong result or skip a check, so they are refused.
+var refusedVariables = []struct{ name, feature string }{
+	{"__json", "structured attributes"},
+	{"exportReferencesGraph", "exportReferencesGraph"},
+	{"exportBuildReferencesGraph", "exportBuildReferencesGraph"},
+	{"allowedReferences", "checks of references"},
+	{"allowedRequisites", "checks of references"},
+	{"disallowedReferences", "checks of references"},
+	{"disallowedRequisites", "checks of references"},
+}
+
+const builtinPrefix = "builtin:"
+
+var knownBuiltins = []string{"fetchurl", "buildenv", "unpack-channel"}
+
+// refuseKind says why outputs of drv can't be realised at all: their paths are
+// not known beforehand.
+func refuseKind(drv *derivation.Derivation, name string) error {
+	switch k := drv.Kind(); k {
+	case derivation.InputAddressed, derivation.FixedOutput:
+		return nil
+	default:
+		return fmt.Errorf("derivation '%s' is %s, which is not supported", name, k)
+	}
+}
+
+// refuse says why drv can't be built as it is meant to.
+func (r *Realiser) refuse(drv *derivation.Derivation, name string) error {
+	if builtin, ok := strings.CutPrefix(drv.Builder, builtinPrefix); ok {
+		if slices.Contains(knownBuiltins, builtin) {
+			return fmt.Errorf("derivation '%s' needs the builtin builder '%s', which is not supported", name, builtin)
+		}
+		return fmt.Errorf("derivation '%s': unsupported builtin builder '%s'", name, builtin)
+	}
+	for _, v := range refusedVariables {
+		if _, ok := drv.Env[v.name]; ok {
+			return fmt.Errorf("derivation '%s' uses %s ('%s'), which is not supported", name, v.feature, v.name)
+		}
+	}
+	if boolAttr(drv, "__noChroot", false) {
+		return fmt.Errorf("derivation '%s' has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'", name)
+	}
+	if paths := wordsAttr(drv, "__impureHostDeps"); len(paths) > 0 {
+		return fmt.Errorf("derivation '%s' requested impure path '%s', but it was not in allowed-impure-host-deps", name, paths[0])
+	}
+	return r.refusePlatform(drv, name)
+}
+
+// refusePlatform says why this machine is not one that drv can be built on.
+func (r *Realiser) refusePlatform(drv *derivation.Derivation, name string) error {
+	features := wordsAttr(drv, "requiredSystemFeatures")
+	platform := drv.System == r.opt.System || slices.Contains(r.opt.ExtraPlatforms, drv.System)
+	for _, f := range features {
+		platform = platform && slices.Contains(r.opt.SystemFeatures, f)
+	}
+	if platform {
+		return nil
+	}
+	slices.Sort(features)
+	return fmt.Errorf("a '%s' with features {%s} is required to build '%s', but I am a '%s' with features {%s}", drv.System,
+		strings.Join(slices.Compact(features), ", "), name, r.opt.System, strings.Join(r.opt.SystemFeatures, ", "))
+}
+
+// boolAttr is true exactly if the attribute is "1", as Nix writes true.
+func boolAttr(drv *derivation.Derivation, name string, otherwise bool) bool {
+	v, ok := drv.Env[name]
+	if !ok {
+		return otherwise
+	}
+	return v == "1"
+}
+
+// wordsAttr splits an attribute at white space, as Nix writes lists of strings.
+func wordsAttr(drv *derivation.Derivation, name string) []string {
+	return strings.FieldsFunc(drv.Env[name], func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
+}

@@ -1,0 +1,185 @@
+package realiser
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"larder/nar"
+	"larder/store"
+)
+
+// progressStep is how many bytes go by between two progress events.
+const progressStep = 1 << 20
+
+// fetch streams a NAR from a substituter: unpacked, hashed and counted in one
+// pass, and registered if it is what the narinfo promised. It holds a slot.
+func (r *Realiser) fetch(g *goal, s Substituter, info *store.NarInfo) (err error) {
+	p := info.Path
+	r.enter(g, PhaseLocked, p.String())
+	unlock, err := r.store.Lock(g.ctx, p)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if valid, err := r.valid(g.ctx, p); valid || err != nil {
+		return err
+	}
+	temp, err := r.store.NewTemp(g.ctx)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = r.dropTemp(temp, err)
+		}
+	}()
+	r.enter(g, PhaseDownloading, s.String())
+	if err := r.unpack(g, s, info, temp); err != nil {
+		return err
+	}
+	r.enter(g, PhaseRegistering, "")
+	registered := info.PathInfo.Clone()
+	registered.RegistrationTime = r.opt.Now()
+	registered.Ultimate = false
+	return r.store.Register(g.ctx, store.Addition{Info: registered, Temp: temp})
+}
+
+// dropTemp removes what lies at temp because of err.
+func (r *Realiser) dropTemp(temp string, err error) error {
+	if failed := r.store.DropTemp(temp); failed != nil {
+		return fmt.Errorf("%w (and what was made so far could not be removed: %w)", err, failed)
+	}
+	return err
+}
+
+// unpack restores the NAR at temp and verifies it.
+func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp string) error {
+	body, err := s.NAR(g.ctx, info)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	objects, err := os.Open(r.store.ObjectDir())
+	if err != nil {
+		return err
+	}
+	defer objects.Close()
+
+	in := &narReader{r: body, sum: sha256.New(), most: info.NarSize, progress: func(done int64) {
+		g.bytesDone.Store(done)
+		ev := r.event(g, GoalProgress)
+		ev.BytesDone, ev.BytesTotal = done, int64(info.NarSize)
+		r.events.publish(ev)
+	}}
+	in.content = contentHash(info)
+	_, err = nar.RestoreAt(g.ctx, in, int(objects.Fd()), temp, nar.RestoreOptions{Canonical: true})
+	var bad *nar.FormatError
+	switch {
+	case errors.As(err, &bad):
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	case err != nil:
+		return err
+	case in.n != info.NarSize:
+		return fmt.Errorf("%w: size mismatch importing path '%s': specified %d, got %d", store.ErrCorrupt, r.dir.Join(info.Path), info.NarSize, in.n)
+	}
+	if got := store.SumOf(store.SHA256, in.sum); got != info.NarHash {
+		return fmt.Errorf("%w: hash mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
+			r.dir.Join(info.Path), info.NarHash.Text(store.SRI), got.Text(store.SRI))
+	}
+	return r.verifyContent(info, in.content, int(objects.Fd()), temp)
+}
+
+// contentHash is what takes the hash that a content address promises over the
+// NAR, or nil: there is none, or it is not of the NAR.
+func contentHash(info *store.NarInfo) hash.Hash {
+	if info.CA.Method != store.Recursive {
+		return nil
+	}
+	for _, ref := range info.References {
+		if ref == info.Path {
+			return newModuloHash(info.CA.Hash.Algo().New(), info.Path.HashPart())
+		}
+	}
+	return info.CA.Hash.Algo().New()
+}
+
+// verifyContent checks a content address. It stands for a signature, so nothing
+// that it does not cover, such as an executable bit, may be there.
+func (r *Realiser) verifyContent(info *store.NarInfo, overNAR hash.Hash, dirfd int, temp string) error {
+	if info.CA.IsZero() {
+		return nil
+	}
+	algo := info.CA.Hash.Algo()
+	if overNAR == nil {
+		f, err := openPlainFile(dirfd, temp)
+		if err != nil {
+			return fmt.Errorf("%w: content-addressed path '%s': %w", store.ErrCorrupt, r.dir.Join(info.Path), err)
+		}
+		defer f.Close()
+		overNAR = algo.New()
+		if _, err := io.Copy(overNAR, f); err != nil {
+			return err
+		}
+	}
+	if got := store.SumOf(algo, overNAR); got != info.CA.Hash {
+		return fmt.Errorf("%w: content-address mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
+			r.dir.Join(info.Path), info.CA.Hash.Text(store.SRI), got.Text(store.SRI))
+	}
+	return nil
+}
+
+var errNotPlain = errors.New("it should be a non-executable regular file")
+
+// openPlainFile opens a regular file that nobody may execute; else the error is errNotPlain.
+func openPlainFile(dirfd int, name string) (*os.File, error) {
+	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
+		return nil, errNotPlain
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	st, err := f.Stat()
+	if err == nil && (!st.Mode().IsRegular() || st.Mode()&0o111 != 0) {
+		err = errNotPlain
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// narReader hashes and counts what is read, and refuses more than there should be.
+type narReader struct {
+	r        io.Reader
+	sum      hash.Hash
+	content  hash.Hash // or nil
+	n, most  uint64
+	progress func(done int64)
+	told     uint64
+}
+
+func (s *narReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n += uint64(n)
+	if s.n > s.most {
+		return 0, fmt.Errorf("%w: the NAR is longer than the %d bytes that were promised", store.ErrCorrupt, s.most)
+	}
+	s.sum.Write(p[:n])
+	if s.content != nil {
+		s.content.Write(p[:n])
+	}
+	if s.n-s.told >= progressStep || err == io.EOF {
+		s.told = s.n
+		s.progress(int64(s.n))
+	}
+	return n, err
+}

@@ -1,0 +1,150 @@
+package realiser
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/dsnet/compress/bzip2"
+)
+
+// maxLine is how many bytes of a line are kept for events and errors. The log
+// file has all of them.
+const maxLine = 64 << 10
+
+// buildLog takes the raw output of a builder: into a compressed file, as lines
+// to whoever listens, and the last lines for errors. Write is called by one
+// goroutine; Tail may be called at any time.
+type buildLog struct {
+	path       string // of the finished file
+	maxSize    int64  // 0: any
+	onWrite    func()
+	onOverflow func()
+	onLine     func(string)
+
+	size  int64
+	file  *os.File // nil: not opened yet, or err is set
+	bzip2 *bzip2.Writer
+	err   error  // the first of the file
+	line  []byte // what is on the current line
+	pos   int    // where the next byte goes: a carriage return moves it back
+
+	mu   sync.Mutex // guards tail
+	tail []string   // at most most lines
+	most int
+}
+
+func newBuildLog(path string, lines int) *buildLog { return &buildLog{path: path, most: lines} }
+
+// Write never fails: a log that can't be stored does not fail the build.
+func (l *buildLog) Write(p []byte) (int, error) {
+	if l.onWrite != nil {
+		l.onWrite()
+	}
+	taken := p
+	if l.maxSize > 0 && l.size+int64(len(p)) > l.maxSize {
+		taken = p[:l.maxSize-l.size]
+		defer l.onOverflow()
+	}
+	l.size += int64(len(taken))
+	l.store(taken)
+	for _, c := range taken {
+		l.put(c)
+	}
+	return len(p), nil
+}
+
+// put does with a byte what a terminal would do.
+func (l *buildLog) put(c byte) {
+	switch {
+	case c == '\n':
+		l.flushLine()
+	case c == '\r':
+		l.pos = 0
+	case l.pos == maxLine:
+	case l.pos < len(l.line):
+		l.line[l.pos] = c
+		l.pos++
+	default:
+		l.line = append(l.line, c)
+		l.pos++
+	}
+}
+
+func (l *buildLog) flushLine() {
+	line := strings.ToValidUTF8(string(l.line), "\uFFFD")
+	l.line, l.pos = l.line[:0], 0
+	l.mu.Lock()
+	if len(l.tail) == l.most {
+		copy(l.tail, l.tail[1:])
+		l.tail = l.tail[:len(l.tail)-1]
+	}
+	l.tail = append(l.tail, line)
+	l.mu.Unlock()
+	if l.onLine != nil {
+		l.onLine(line)
+	}
+}
+
+// Tail returns the last lines.
+func (l *buildLog) Tail() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.tail...)
+}
+
+// bzip2Writers are kept because one takes a megabyte of tables.
+var bzip2Writers = sync.Pool{New: func() any {
+	// The level is the size of blocks; small ones are as good for logs.
+	w, err := bzip2.NewWriter(nil, &bzip2.WriterConfig{Level: bzip2.BestSpeed})
+	if err != nil {
+		panic(err) // the level is a constant
+	}
+	return w
+}}
+
+func (l *buildLog) unfinished() string { return l.path + ".tmp" }
+
+func (l *buildLog) store(p []byte) {
+	if l.file == nil && l.err == nil {
+		l.open()
+	}
+	if l.err == nil {
+		_, l.err = l.bzip2.Write(p)
+	}
+}
+
+func (l *buildLog) open() {
+	if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err != nil {
+		return
+	}
+	if l.file, l.err = os.Create(l.unfinished()); l.err != nil {
+		return
+	}
+	l.bzip2 = bzip2Writers.Get().(*bzip2.Writer)
+	l.err = l.bzip2.Reset(l.file)
+}
+
+// Close ends the last line and gives the file its name, also if nothing was
+// written. It returns the first error of storing the log.
+func (l *buildLog) Close() error {
+	if len(l.line) > 0 {
+		l.flushLine()
+	}
+	l.store(nil)
+	if l.file == nil {
+		return l.err
+	}
+	err := errors.Join(l.err, l.bzip2.Close(), l.file.Close())
+	bzip2Writers.Put(l.bzip2)
+	if err == nil {
+		err = os.Rename(l.unfinished(), l.path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(l.unfinished()))
+	}
+	l.file, l.err = nil, err
+	return err
+}

@@ -1,0 +1,133 @@
+package realiser
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"time"
+
+	"larder/sandbox"
+	"larder/store"
+)
+
+// NoBuilds as Options.MaxJobs forbids local builds (Nix: max-jobs = 0).
+const NoBuilds = -1
+
+// BuildUser is an identity on the host that builders run under, one build at a time.
+type BuildUser struct {
+	UID, GID int
+}
+
+// Options configure a Realiser. Store, Sandbox (unless MaxJobs is NoBuilds),
+// BuildDir and LogDir are needed; the zero value of everything else works. Names
+// in parentheses are those of nix.conf.
+type Options struct {
+	Store        Store
+	Substituters []Substituter // tried in the order of their priorities, then in this order
+	Sandbox      Sandbox
+
+	MaxJobs             int // builds at once (max-jobs); 0: 1
+	MaxSubstitutionJobs int // downloads at once (max-substitution-jobs); 0: 16
+	Cores               int // NIX_BUILD_CORES (cores); 0: the number of CPUs
+
+	System         string   // the system this machine is (system); "": that of the running program
+	ExtraPlatforms []string // other systems it can build for (extra-platforms); nil: i686-linux on x86_64-linux
+	SystemFeatures []string // what requiredSystemFeatures may ask for (system-features)
+
+	SandboxPaths []sandbox.Mount // mounted into every sandbox (sandbox-paths)
+	BuildDir     string          // host directory for the builders' scratch space; made if absent
+	LogDir       string          // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
+	BuildUsers   []BuildUser     // who builders run as; none: whoever runs this process
+	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
+	Getenv func(name string) (string, bool)
+
+	NoSubstitutes          bool // use no substituter (substitute = false)
+	AlwaysAllowSubstitutes bool // ignore allowSubstitutes = false (always-allow-substitutes)
+	Fallback               bool // build if a substituter fails (fallback)
+	KeepFailed             bool // leave the build directories of failed builds (keep-failed)
+	SecretKeys             []store.SecretKey
+
+	Timeout    time.Duration // a builder may run so long (timeout); 0: for ever
+	MaxSilent  time.Duration // … and be silent so long (max-silent-time); 0: for ever
+	MaxLogSize int64         // … and print so many bytes (max-build-log-size); 0: any number
+	LogLines   int           // last lines of the log in errors (log-lines); 0: 10
+
+	FailureTTL time.Duration // how long a failure answers accesses; 0: 10 s, negative: not at all
+	Grace      time.Duration // how long a goal outlives its last waiter; 0: 1 s, negative: not at all
+
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: no logging
+}
+
+// withDefaults checks the options and fills in what was left out.
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.Store == nil:
+		return o, errors.New("realiser: no store is given")
+	case o.Sandbox == nil && o.MaxJobs != NoBuilds:
+		return o, errors.New("realiser: no sandbox is given, and local builds are allowed")
+	case o.MaxJobs < NoBuilds || o.MaxSubstitutionJobs < 0 || o.Cores < 0:
+		return o, fmt.Errorf("realiser: negative numbers of jobs or cores: %d, %d, %d", o.MaxJobs, o.MaxSubstitutionJobs, o.Cores)
+	case o.Timeout < 0 || o.MaxSilent < 0 || o.MaxLogSize < 0 || o.LogLines < 0:
+		return o, errors.New("realiser: a limit of builds is negative")
+	}
+	for _, d := range []struct{ what, path string }{{"BuildDir", o.BuildDir}, {"LogDir", o.LogDir}} {
+		if !filepath.IsAbs(d.path) {
+			return o, fmt.Errorf("realiser: %s %q is not an absolute path", d.what, d.path)
+		}
+	}
+	seen := map[int]bool{}
+	for _, u := range o.BuildUsers {
+		if u.UID <= 0 || u.GID < 0 || seen[u.UID] {
+			return o, fmt.Errorf("realiser: build user %d:%d is root, invalid or there twice", u.UID, u.GID)
+		}
+		seen[u.UID] = true
+	}
+	setDefault(&o.MaxJobs, 1)
+	if len(o.BuildUsers) > 0 {
+		o.MaxJobs = min(o.MaxJobs, len(o.BuildUsers))
+	}
+	setDefault(&o.MaxSubstitutionJobs, 16)
+	setDefault(&o.Cores, runtime.NumCPU())
+	setDefault(&o.LogLines, 10)
+	setDefault(&o.FailureTTL, 10*time.Second)
+	setDefault(&o.Grace, time.Second)
+	if o.System == "" {
+		o.System = nativeSystem()
+	}
+	if o.ExtraPlatforms == nil && o.System == "x86_64-linux" {
+		o.ExtraPlatforms = []string{"i686-linux"}
+	}
+	o.SystemFeatures = slices.Sorted(slices.Values(o.SystemFeatures))
+	if o.Getenv == nil {
+		o.Getenv = os.LookupEnv
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// nativeSystem is Nix's name for what this program was compiled for.
+func nativeSystem() string {
+	arch := map[string]string{"amd64": "x86_64", "386": "i686", "arm64": "aarch64", "arm": "armv7l", "riscv64": "riscv64",
+		"ppc64le": "powerpc64le", "loong64": "loongarch64", "s390x": "s390x"}[runtime.GOARCH]
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	return arch + "-" + runtime.GOOS
+}

@@ -1,0 +1,224 @@
+package realiser
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"larder/nar"
+	"larder/sandbox"
+	"larder/store"
+)
+
+// made is an output that has left the builder's store directory.
+type made struct {
+	name string
+	temp string // its temporary name in the object directory
+	info *store.PathInfo
+	// mismatch: it is not what a fixed-output derivation promised, and info.Path is
+	// the path that it has a right to.
+	mismatch *HashMismatchError
+}
+
+// register checks what the builder made and registers the outputs that were
+// absent, all at once.
+func (b *build) register() (res result) {
+	var outputs []*made
+	defer func() {
+		if res.err == nil {
+			return
+		}
+		for _, o := range outputs {
+			if err := b.store.DropTemp(o.temp); err != nil {
+				b.opt.Logger.Warn("a rejected output could not be removed", "path", o.info.Path.String(), "err", err)
+			}
+		}
+	}()
+	names := slices.Sorted(maps.Keys(b.outputs))
+	for _, name := range names {
+		if err := b.checkThere(name); err != nil {
+			return b.g.failed(OutputRejected, err)
+		}
+	}
+	for _, name := range names {
+		if _, absent := b.absent[name]; !absent {
+			continue // it is valid, and what the builder made once more is dropped
+		}
+		o, err := b.take(name)
+		if o != nil {
+			outputs = append(outputs, o)
+		}
+		if err != nil {
+			return b.g.failed(OutputRejected, err)
+		}
+	}
+	if err := b.checkCycle(outputs); err != nil {
+		return b.g.failed(OutputRejected, err)
+	}
+	adds := make([]store.Addition, len(outputs))
+	for i, o := range outputs {
+		for _, k := range b.opt.SecretKeys {
+			o.info.Sign(b.dir, k)
+		}
+		adds[i] = store.Addition{Info: o.info, Temp: o.temp}
+	}
+	if err := b.store.Register(b.g.ctx, adds...); err != nil {
+		return b.g.failf(MiscFailure, "registering the outputs of '%s': %w", b.name, err)
+	}
+	for _, o := range outputs {
+		if o.mismatch != nil {
+			outputs = nil // registered under the path that is right for it
+			return b.g.failed(OutputRejected, o.mismatch)
+		}
+	}
+	return result{status: Built}
+}
+
+// checkThere looks at an output in the builder's store.
+func (b *build) checkThere(name string) error {
+	p := b.outputs[name]
+	st, err := os.Lstat(filepath.Join(b.storeDir, p.String()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("builder for '%s' failed to produce output path for output '%s' at '%s'", b.name, name, b.dir.Join(p))
+	}
+	if err != nil {
+		return err
+	}
+	owner := int(st.Sys().(*syscall.Stat_t).Uid)
+	writable := st.Mode()&fs.ModeSymlink == 0 && st.Mode()&0o022 != 0
+	if writable || owner != b.uid() {
+		return fmt.Errorf("suspicious ownership or permission on '%s' for output '%s' of '%s'; rejecting this build output",
+			b.dir.Join(p), name, b.name)
+	}
+	return nil
+}
+
+// uid is who owns what the builder made.
+func (b *build) uid() int {
+	if b.user.UID == sandbox.CallingUser {
+		return os.Geteuid()
+	}
+	return b.user.UID
+}
+
+// take moves an output to a temporary name of its own, makes it canonical, and
+// finds out what there is to know about it. The output is returned whenever
+// something may lie at its temporary name.
+func (b *build) take(name string) (*made, error) {
+	p := b.outputs[name]
+	temp, err := b.store.NewTemp(b.g.ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &made{name: name, temp: temp, info: &store.PathInfo{
+		Path: p, Deriver: b.path, Ultimate: true, RegistrationTime: b.opt.Now(),
+	}}
+	if err := b.move(p, temp); err != nil {
+		return o, err
+	}
+	if err := b.store.Canonicalise(b.g.ctx, temp, b.uid()); err != nil {
+		return o, fmt.Errorf("output '%s' of '%s': %w", name, b.name, err)
+	}
+	if err := b.examine(o); err != nil {
+		return o, err
+	}
+	return o, nil
+}
+
+// move renames an output out of the builder's store. To move a directory one
+// must be allowed to write in it, which its owner may have given up.
+func (b *build) move(p store.StorePath, temp string) error {
+	from, to := filepath.Join(b.storeDir, p.String()), filepath.Join(b.store.ObjectDir(), temp)
+	err := os.Rename(from, to)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if st, statErr := os.Lstat(from); statErr != nil || !st.IsDir() {
+		return err
+	}
+	// Nobody is left who could make it a symlink now.
+	if err := os.Chmod(from, 0o700); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+// examine reads the output once: NAR hash and size, references, and the hash
+// that a fixed output promises.
+func (b *build) examine(o *made) error {
+	objects, err := os.Open(b.store.ObjectDir())
+	if err != nil {
+		return err
+	}
+	defer objects.Close()
+	candidates := slices.Concat(b.inputs, slices.Collect(maps.Values(b.outputs)))
+	sum, refs := sha256.New(), newRefScanner(candidates)
+	writers := []io.Writer{sum, refs}
+	ca := b.drv.Outputs[o.name].CA
+	var content hash.Hash
+	if ca.Method == store.Recursive {
+		content = ca.Hash.Algo().New()
+		writers = append(writers, content)
+	}
+	size, err := nar.DumpAt(b.g.ctx, io.MultiWriter(writers...), int(objects.Fd()), o.temp)
+	if err != nil {
+		return fmt.Errorf("output '%s' of '%s': %w", o.name, b.name, err)
+	}
+	o.info.NarHash, o.info.NarSize, o.info.References = store.SumOf(store.SHA256, sum), uint64(size), refs.Found()
+	if ca.IsZero() {
+		return nil
+	}
+	if content == nil {
+		if content, err = b.hashFlat(o, ca, int(objects.Fd())); err != nil {
+			return err
+		}
+	}
+	return b.checkFixed(o, ca, store.SumOf(ca.Hash.Algo(), content))
+}
+
+// hashFlat takes the hash of the contents of a single file.
+func (b *build) hashFlat(o *made, ca store.ContentAddress, dirfd int) (hash.Hash, error) {
+	f, err := openPlainFile(dirfd, o.temp)
+	if errors.Is(err, errNotPlain) {
+		return nil, fmt.Errorf("output path '%s' should be a non-executable regular file since recursive hashing is not enabled (outputHashMode=flat)",
+			b.dir.Join(o.info.Path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := ca.Hash.Algo().New()
+	_, err = io.Copy(h, f)
+	return h, err
+}
+
+// checkFixed compares a fixed output with what was promised.
+func (b *build) checkFixed(o *made, ca store.ContentAddress, got store.Hash) error {
+	o.info.CA = store.ContentAddress{Method: ca.Method, Hash: got}
+	if got == ca.Hash {
+		if n := len(o.info.References); n > 0 {
+			return fmt.Errorf("fixed-output derivation '%s' must not refer to store paths, but its output refers to %d, such as '%s'",
+				b.name, n, b.dir.Join(o.info.References[0]))
+		}
+		return nil
+	}
+	o.mismatch = &HashMismatchError{Drv: b.name, Specified: ca.Hash, Got: got}
+	if len(o.info.References) > 0 {
+		return o.mismatch
+	}
+	// What was made is good under another name: that saves a second download once the hash is put right.
+	p, err := b.dir.ContentPath(b.drv.Name, o.info.CA, store.References{})
+	if err != nil {
+		return o.mismatch
+	}
+	o.info.Path = p
+	return nil
+}

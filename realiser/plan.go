@@ -1,0 +1,223 @@
+package realiser
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"larder/store"
+)
+
+// Plan says what realising some targets would take.
+type Plan struct {
+	Build      []store.StorePath `json:"build"`      // derivations
+	Substitute []store.StorePath `json:"substitute"` // paths
+	Unknown    []store.StorePath `json:"unknown"`    // paths that nobody has and nothing makes
+
+	DownloadSize uint64 `json:"downloadSize"` // bytes, as far as the substituters say
+	UnpackedSize uint64 `json:"unpackedSize"` // bytes of NARs
+	// Warnings are failures of substituters; what they have may be missing from the plan.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// planner walks from the targets to all that is missing, a generation at a time.
+type planner struct {
+	*Realiser
+	build, substitute, unknown map[store.StorePath]bool
+	seen                       map[string]bool // "path …", "drv …^out"
+	download, unpacked         uint64
+	warnings                   map[string]bool
+}
+
+// Plan works out what Build would do, and does nothing of it.
+func (r *Realiser) Plan(ctx context.Context, targets []Target) (*Plan, error) {
+	p := &planner{Realiser: r, seen: map[string]bool{}, warnings: map[string]bool{},
+		build: map[store.StorePath]bool{}, substitute: map[store.StorePath]bool{}, unknown: map[store.StorePath]bool{}}
+	for _, t := range targets {
+		if err := t.check(); err != nil {
+			return nil, err
+		}
+	}
+	for generation := targets; len(generation) > 0; {
+		var err error
+		if generation, err = p.step(ctx, generation); err != nil {
+			return nil, err
+		}
+	}
+	sorted := func(m map[store.StorePath]bool) []store.StorePath {
+		return store.SortPaths(slices.Collect(maps.Keys(m)))
+	}
+	return &Plan{Build: sorted(p.build), Substitute: sorted(p.substitute), Unknown: sorted(p.unknown),
+		DownloadSize: p.download, UnpackedSize: p.unpacked, Warnings: slices.Sorted(maps.Keys(p.warnings))}, nil
+}
+
+// finding is what was found out about one target.
+type finding struct {
+	infos    []*store.NarInfo // to substitute
+	build    bool             // Drv has to be built
+	unknown  []store.StorePath
+	next     []Target
+	warnings []string
+}
+
+// step looks at all targets of a generation at once and returns the next.
+func (p *planner) step(ctx context.Context, targets []Target) (next []Target, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxQueries)
+	findings := make([]finding, len(targets))
+	for i, t := range targets {
+		if p.seen[t.String()] {
+			continue
+		}
+		p.seen[t.String()] = true
+		group.Go(func() (err error) {
+			if t.Drv.IsZero() {
+				findings[i], err = p.lookAtPath(ctx, t.Path)
+			} else {
+				findings[i], err = p.lookAtDrv(ctx, t)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	for i, f := range findings {
+		if f.build {
+			p.build[targets[i].Drv] = true
+		}
+		for _, u := range f.unknown {
+			p.unknown[u] = true
+		}
+		for _, w := range f.warnings {
+			p.warnings[w] = true
+		}
+		for _, info := range f.infos {
+			if p.substitute[info.Path] {
+				continue
+			}
+			p.substitute[info.Path] = true
+			p.download += info.FileSize
+			p.unpacked += info.NarSize
+			for _, ref := range info.References {
+				if ref != info.Path {
+					next = append(next, Target{Path: ref})
+				}
+			}
+		}
+		next = append(next, f.next...)
+	}
+	return next, nil
+}
+
+func (p *planner) lookAtPath(ctx context.Context, path store.StorePath) (f finding, err error) {
+	if valid, err := p.valid(ctx, path); valid || err != nil {
+		return f, err
+	}
+	derivers, err := p.store.ValidDerivers(ctx, path)
+	if err != nil {
+		return f, err
+	}
+	for _, drvPath := range store.SortPaths(derivers) {
+		drv, err := p.store.Derivation(ctx, drvPath)
+		if err != nil {
+			return f, err
+		}
+		for name, o := range drv.Outputs {
+			if o.Path == path {
+				f.next = []Target{{Drv: drvPath, Outputs: []string{name}}}
+				return f, nil
+			}
+		}
+	}
+	info, err := p.query(ctx, path, &f)
+	if err != nil {
+		return f, err
+	}
+	if info == nil {
+		f.unknown = []store.StorePath{path}
+	} else {
+		f.infos = []*store.NarInfo{info}
+	}
+	return f, nil
+}
+
+func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error) {
+	if valid, err := p.valid(ctx, t.Drv); err != nil {
+		return f, err
+	} else if !valid {
+		// What it would take beyond that can't be known before it is here.
+		info, err := p.query(ctx, t.Drv, &f)
+		if info == nil {
+			f.unknown = []store.StorePath{t.Drv}
+		} else {
+			f.infos = []*store.NarInfo{info}
+		}
+		return f, err
+	}
+	drv, err := p.store.Derivation(ctx, t.Drv)
+	if err != nil {
+		return f, err
+	}
+	d := &drvRun{Realiser: p.Realiser, drv: drv, name: p.dir.Join(t.Drv), path: t.Drv}
+	if err := refuseKind(drv, d.name); err != nil {
+		return f, err
+	}
+	var wanted []store.StorePath
+	for name, o := range drv.Outputs {
+		if len(t.Outputs) == 0 || slices.Contains(t.Outputs, name) {
+			wanted = append(wanted, o.Path)
+		}
+	}
+	missing, err := p.missing(ctx, wanted)
+	if err != nil || len(missing) == 0 {
+		return f, err
+	}
+	if d.allowSubstitutes() {
+		var infos []*store.NarInfo
+		for _, path := range missing {
+			info, err := p.query(ctx, path, &f)
+			if err != nil {
+				return f, err
+			}
+			if info != nil {
+				infos = append(infos, info)
+			}
+		}
+		if len(infos) == len(missing) {
+			f.infos = infos
+			return f, nil
+		}
+	}
+	f.build = true
+	for _, src := range drv.InputSrcs {
+		f.next = append(f.next, Target{Path: src})
+	}
+	for input, outputs := range drv.InputDrvs {
+		f.next = append(f.next, Target{Drv: input, Outputs: outputs})
+	}
+	return f, nil
+}
+
+// query returns the first narinfo that a substituter has for path, or nil.
+func (p *planner) query(ctx context.Context, path store.StorePath, f *finding) (*store.NarInfo, error) {
+	substituters, err := p.sources.ordered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range substituters {
+		info, err := s.NarInfo(ctx, path)
+		switch {
+		case err == nil:
+			return info, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !errors.Is(err, store.ErrNotFound):
+			f.warnings = append(f.warnings, s.String()+": "+err.Error())
+		}
+	}
+	return nil, nil
+}

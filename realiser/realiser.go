@@ -1,0 +1,187 @@
+package realiser
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"larder/store"
+	"larder/store/derivation"
+)
+
+// Realiser runs goals. All its methods may be called concurrently.
+type Realiser struct {
+	opt      Options
+	store    Store
+	dir      store.Dir
+	graph    *graph
+	events   events
+	failures *failures
+	sources  sources
+	hasher   *derivation.Hasher
+	users    userPool
+
+	builds, downloads, queries *slots
+
+	requests atomic.Uint64 // the last request's number
+	stop     context.CancelCauseFunc
+}
+
+// maxQueries is how many narinfos are asked for at once (Nix: http-connections).
+const maxQueries = 25
+
+// New checks the options, makes the directories they name, and returns a
+// Realiser. It must be closed.
+func New(o Options) (*Realiser, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	// Builders' users must be able to reach their directories, nobody else to list them.
+	if err := os.MkdirAll(o.BuildDir, 0o711); err != nil {
+		return nil, fmt.Errorf("realiser: build directory: %w", err)
+	}
+	if err := os.MkdirAll(o.LogDir, 0o755); err != nil {
+		return nil, fmt.Errorf("realiser: log directory: %w", err)
+	}
+	base, stop := context.WithCancelCause(context.Background())
+	r := &Realiser{
+		opt: o, store: o.Store, dir: o.Store.Dir(), stop: stop,
+		graph:     newGraph(base, o.Grace),
+		events:    events{now: o.Now},
+		failures:  newFailures(o.FailureTTL, o.Now),
+		sources:   sources{now: o.Now},
+		hasher:    derivation.NewHasher(o.Store.Dir(), o.Store.Derivation),
+		builds:    newSlots(max(o.MaxJobs, 0)),
+		downloads: newSlots(o.MaxSubstitutionJobs),
+		queries:   newSlots(maxQueries),
+	}
+	if !o.NoSubstitutes {
+		r.sources.all = o.Substituters
+	}
+	r.users.free = append(r.users.free, o.BuildUsers...)
+	r.graph.run = r.run
+	r.graph.past = r.failures.answer
+	return r, nil
+}
+
+// Close cancels everything that is at work, waits until nothing is, and ends all
+// subscriptions. It may be called more than once.
+func (r *Realiser) Close() error {
+	r.stop(ErrClosed)
+	r.graph.close()
+	r.events.close()
+	return nil
+}
+
+// Subscribe returns events from now on. The buffer is how many may pile up
+// before further ones are dropped, which never holds up the work.
+func (r *Realiser) Subscribe(buffer int) *Subscription { return r.events.subscribe(buffer) }
+
+// Realise makes p and its closure valid on behalf of a program that waits for
+// it, and returns nil when it is. An error that matches store.ErrNotFound says
+// that p is provably not realisable. If ctx ends first its cause is returned, and
+// the goal goes on if others wait for it. Other errors are *BuildError. Failures
+// are remembered for Options.FailureTTL.
+func (r *Realiser) Realise(ctx context.Context, who store.Caller, p store.StorePath) error {
+	defer r.store.AddTempRoot(p)()
+	if valid, err := r.valid(ctx, p); valid || err != nil {
+		return err
+	}
+	w := &wait{urgency: urgency{priority: Access, request: r.requests.Add(1), caller: who}}
+	goals, err := r.graph.await(ctx, w, []want{{key: key{pathGoal, p}}})
+	if err != nil {
+		return err
+	}
+	if e := goals[0].result.err; e != nil {
+		return e
+	}
+	return nil
+}
+
+func (r *Realiser) valid(ctx context.Context, p store.StorePath) (bool, error) {
+	v, err := r.store.Valid(ctx, []store.StorePath{p})
+	return err == nil && v[0], err
+}
+
+// missing returns those of paths that are not valid.
+func (r *Realiser) missing(ctx context.Context, paths []store.StorePath) ([]store.StorePath, error) {
+	valid, err := r.store.Valid(ctx, paths)
+	if err != nil {
+		return nil, err
+	}
+	var missing []store.StorePath
+	for i, p := range paths {
+		if !valid[i] {
+			missing = append(missing, p)
+		}
+	}
+	return missing, nil
+}
+
+// run is the life of a goal's goroutine.
+func (r *Realiser) run(g *goal) {
+	r.enter(g, PhaseStarting, "")
+	r.events.publish(r.event(g, GoalStarted))
+	for {
+		served := r.graph.wantedOutputs(g)
+		res := r.work(g, served)
+		if err := context.Cause(g.ctx); err != nil && res.err != nil {
+			res.err.Err = fmt.Errorf("%s: %w", g.key.path, err) // not the failure that follows from it
+		} else {
+			r.failures.note(g.key, res)
+		}
+		again := &served
+		if res.err != nil || g.key.kind != derivationGoal {
+			again = nil
+		}
+		ev := r.event(g, GoalFinished)
+		if r.graph.finish(g, res, again) {
+			ev.Status = res.status
+			if res.err != nil {
+				ev.Error = res.err.Error()
+			}
+			r.events.publish(ev)
+			return
+		}
+	}
+}
+
+func (r *Realiser) work(g *goal, wanted outputSet) (res result) {
+	if err := context.Cause(g.ctx); err != nil {
+		return g.failed(MiscFailure, err)
+	}
+	switch g.key.kind {
+	case pathGoal:
+		return r.realisePath(g)
+	case substitutionGoal:
+		return r.substitute(g)
+	default:
+		return r.realiseDerivation(g, wanted)
+	}
+}
+
+// await waits, as goal g, for other goals.
+func (r *Realiser) await(g *goal, tolerant bool, wants []want) ([]*goal, error) {
+	if len(wants) == 0 {
+		return nil, nil
+	}
+	detail := wants[0].key.path.String()
+	if len(wants) > 1 {
+		detail = fmt.Sprintf("%s and %d more", detail, len(wants)-1)
+	}
+	r.enter(g, PhaseWaiting, detail)
+	return r.graph.await(g.ctx, &wait{parent: g, tolerant: tolerant}, wants)
+}
+
+// acquire waits, as goal g, for a slot.
+func (r *Realiser) acquire(g *goal, s *slots, what string) error {
+	if s.tryAcquire() {
+		return nil
+	}
+	r.enter(g, PhaseQueued, what)
+	t := r.graph.queue(g, s)
+	defer r.graph.unqueue(g)
+	return s.acquire(g.ctx, t)
+}

@@ -1,0 +1,112 @@
+package realiser
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"larder/sandbox"
+)
+
+// scratch is the temporary space of one build, outside of the store.
+type scratch struct {
+	dir   string // holds the others; can be passed through, but not listed
+	build string // the builder's working directory
+	tmp   string // its /tmp
+}
+
+// newScratch makes the directories below parent. They belong to the user that
+// will build.
+func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
+	dir, err := os.MkdirTemp(parent, "larder-build-"+name+"-")
+	if err != nil {
+		return nil, fmt.Errorf("build directory: %w", err)
+	}
+	s = &scratch{dir: dir, build: filepath.Join(dir, "build"), tmp: filepath.Join(dir, "tmp")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("build directory: %w", err), s.remove())
+		}
+	}()
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.build, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.tmp, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(s.tmp, fs.ModeSticky|0o777); err != nil {
+		return nil, err
+	}
+	return s, user.own(s.build)
+}
+
+// own gives a file to the user.
+func (u BuildUser) own(path string) error {
+	if u.UID == sandbox.CallingUser {
+		return nil
+	}
+	return os.Lchown(path, u.UID, u.GID)
+}
+
+// remove removes everything. No builder may be running any more.
+func (s *scratch) remove() error { return removeTree(s.dir) }
+
+// removeTree removes a tree in which a builder may have left directories that
+// not even their owner can write in. It never follows a symlink.
+func removeTree(path string) error {
+	err := os.RemoveAll(path)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	parent, openErr := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if openErr != nil {
+		return err
+	}
+	defer unix.Close(parent)
+	if openErr := openUp(parent, filepath.Base(path)); openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	return os.RemoveAll(path)
+}
+
+// openUp makes all directories of a tree writable for their owner.
+func openUp(parent int, name string) error {
+	// The mode first, since the directory may not be readable: by way of a
+	// descriptor that needs no permission and can't be a symlink.
+	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o700); err != nil {
+		return fmt.Errorf("chmod %s: %w", name, err)
+	}
+	dir, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", name, err)
+	}
+	f := os.NewFile(uintptr(dir), name)
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := openUp(dir, e.Name()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

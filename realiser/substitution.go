@@ -1,0 +1,186 @@
+package realiser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"larder/store"
+)
+
+// attempt collects what went wrong at the substituters that were tried.
+type attempt struct {
+	failures   []error
+	incomplete error // a substituter has the path, but not all that it refers to
+}
+
+// substitute is the work of a substitution goal: the first substituter that
+// delivers ends it. Its statuses are Substituted and AlreadyValid; NoSubstituters
+// if all of them answered that they do not have the path; DependencyFailed if one
+// has it, but what it refers to can't be had; TransientFailure else.
+func (r *Realiser) substitute(g *goal) result {
+	p := g.key.path
+	if valid, err := r.valid(g.ctx, p); err != nil {
+		return g.failed(MiscFailure, err)
+	} else if valid {
+		return result{status: AlreadyValid}
+	}
+	sources, err := r.sources.ordered(g.ctx)
+	if err != nil {
+		return g.failed(MiscFailure, err)
+	}
+	var tried attempt
+	for _, s := range sources {
+		err := r.substituteFrom(g, s, &tried)
+		switch {
+		case err == nil:
+			return result{status: Substituted}
+		case g.ctx.Err() != nil:
+			return g.failed(MiscFailure, context.Cause(g.ctx))
+		case errors.Is(err, store.ErrNotFound):
+			// Also if it has the path no more, although its narinfo promised it (as in Nix).
+		default:
+			r.opt.Logger.Warn("substituter failed", "substituter", s.String(), "path", p.String(), "err", err)
+			tried.failures = append(tried.failures, fmt.Errorf("%s: %w", s, err))
+		}
+	}
+	return r.exhausted(g, tried)
+}
+
+func (r *Realiser) exhausted(g *goal, tried attempt) result {
+	name := r.dir.Join(g.key.path)
+	switch {
+	case len(tried.failures) > 0:
+		return g.failf(TransientFailure, "path '%s' could not be substituted: %w", name, oneLine(tried.failures))
+	case tried.incomplete != nil:
+		res := g.failf(DependencyFailed, "path '%s' could not be substituted: %w", name, tried.incomplete)
+		res.incomplete = true
+		return res
+	}
+	return g.failf(NoSubstituters, "path '%s' is required, but there is no substituter that has it: %w", name, store.ErrNotFound)
+}
+
+// substituteFrom tries one substituter. That it has no such path matches
+// store.ErrNotFound.
+func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error {
+	info, err := r.narInfo(g, s, g.key.path)
+	if err != nil {
+		return err
+	}
+	if info.Path != g.key.path {
+		return fmt.Errorf("%w: its narinfo for %s is about %s", store.ErrCorrupt, g.key.path, info.Path)
+	}
+	if !info.CA.IsZero() && !info.ContentAddressed(r.dir) {
+		return fmt.Errorf("%w: %s claims to be content-addressed, but does not have the path that follows from %s",
+			store.ErrCorrupt, info.Path, info.CA)
+	}
+	if g.bytesTotal.Swap(int64(info.NarSize)) == 0 {
+		r.events.count(func(c *Counts) {
+			c.Substitutions.Expected++
+			c.Bytes.Expected += int64(info.NarSize)
+		})
+	}
+	complete, err := r.realiseReferences(g, info)
+	if err != nil {
+		if complete {
+			return err
+		}
+		tried.incomplete = fmt.Errorf("%s: %w", s, err)
+		return fmt.Errorf("%w: %v", store.ErrNotFound, err) // here, for our purposes
+	}
+	if err := r.acquire(g, r.downloads, "download"); err != nil {
+		return err
+	}
+	defer r.downloads.release()
+	r.events.count(func(c *Counts) { c.Substitutions.Running++ })
+	err = r.fetch(g, s, info)
+	r.events.count(func(c *Counts) {
+		c.Substitutions.Running--
+		if err == nil {
+			c.Substitutions.Done++
+			c.Bytes.Done += int64(info.NarSize)
+		} else {
+			c.Substitutions.Failed++
+		}
+	})
+	return err
+}
+
+// narInfo asks one substituter about p.
+func (r *Realiser) narInfo(g *goal, s Substituter, p store.StorePath) (*store.NarInfo, error) {
+	if err := r.acquire(g, r.queries, "query"); err != nil {
+		return nil, err
+	}
+	defer r.queries.release()
+	r.enter(g, PhaseQuerying, s.String())
+	return s.NarInfo(g.ctx, p)
+}
+
+// realiseReferences substitutes what info refers to. If that fails, complete
+// tells whether that was because of a failure, and not because nobody has some
+// of the references.
+func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo) (complete bool, err error) {
+	var others []store.StorePath
+	for _, ref := range store.SortPaths(info.References) {
+		if ref != info.Path {
+			others = append(others, ref)
+		}
+	}
+	defer r.store.AddTempRoot(others...)()
+	missing, err := r.missing(g.ctx, others)
+	if err != nil {
+		return true, err
+	}
+	wants := make([]want, len(missing))
+	for i, ref := range missing {
+		wants[i] = want{key: key{substitutionGoal, ref}}
+	}
+	goals, err := r.await(g, false, wants)
+	if errors.Is(err, errCycle) {
+		return true, fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+	}
+	if err != nil {
+		return true, err
+	}
+	for _, ref := range goals {
+		res, finished := ref.outcome()
+		if !finished || res.err == nil {
+			continue
+		}
+		complete = !res.incomplete && res.status != NoSubstituters
+		// Not wrapped: that a reference was not found does not mean that the path was not.
+		return complete, errorString(fmt.Sprintf("it refers to '%s', which could not be realised: %v", r.dir.Join(ref.key.path), res.err))
+	}
+	return true, nil
+}
+
+// outcome returns the result of a goal that may not have finished.
+func (g *goal) outcome() (res result, finished bool) {
+	select {
+	case <-g.done:
+		return g.result, true
+	default:
+		return result{}, false
+	}
+}
+
+// oneLine joins errors on one line.
+func oneLine(errs []error) error {
+	if len(errs) == 1 {
+		return errs[0]
+	}
+	return &joined{errs}
+}
+
+type joined struct{ errs []error }
+
+func (j *joined) Error() string {
+	texts := make([]string, len(j.errs))
+	for i, e := range j.errs {
+		texts[i] = e.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (j *joined) Unwrap() []error { return j.errs }

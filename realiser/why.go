@@ -1,0 +1,145 @@
+package realiser
+
+import (
+	"context"
+	"errors"
+
+	"larder/store"
+)
+
+// State is what a path is.
+type State string
+
+const (
+	StateValid      State = "valid"
+	StateRealising  State = "realising"  // Goals
+	StateFailed     State = "failed"     // Failure; perhaps realisable all the same
+	StateRealisable State = "realisable" // Sources
+	StateUnknown    State = "unknown"    // nobody has it and no known derivation makes it
+)
+
+// Explanation says why a path is here, or is not.
+type Explanation struct {
+	Path     store.StorePath   `json:"path"`
+	State    State             `json:"state"`
+	Goals    []GoalView        `json:"goals,omitempty"`    // those about the path, oldest first, and all that they wait for
+	Failure  *Failure          `json:"failure,omitempty"`  // the last one, however old
+	Derivers []store.StorePath `json:"derivers,omitempty"` // derivations that make it
+	Sources  []Source          `json:"sources,omitempty"`  // what the substituters say
+}
+
+// Source is what one substituter says about a path.
+type Source struct {
+	Substituter string `json:"substituter"`
+	Has         bool   `json:"has"`
+	NarSize     uint64 `json:"narSize,omitempty"`
+	Error       string `json:"error,omitempty"` // it could not be asked, or its answer is not acceptable
+}
+
+// Why explains the state of p. Substituters are asked only if p is neither here
+// nor on its way.
+func (r *Realiser) Why(ctx context.Context, p store.StorePath) (*Explanation, error) {
+	e := &Explanation{Path: p}
+	derivers, err := r.store.ValidDerivers(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	e.Derivers = store.SortPaths(derivers)
+	valid, err := r.valid(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if valid {
+		e.State = StateValid
+		return e, nil
+	}
+	if e.Goals = r.graph.related(p, e.Derivers); len(e.Goals) > 0 {
+		e.State = StateRealising
+		return e, nil
+	}
+	e.Failure = r.lastFailure(p, e.Derivers)
+	if e.Sources, err = r.askSources(ctx, p); err != nil {
+		return nil, err
+	}
+	has := len(e.Derivers) > 0
+	for _, s := range e.Sources {
+		has = has || s.Has
+	}
+	switch {
+	case e.Failure != nil:
+		e.State = StateFailed
+	case has:
+		e.State = StateRealisable
+	default:
+		e.State = StateUnknown
+	}
+	return e, nil
+}
+
+// related describes the goals that are about a path or its derivers, and
+// everything that they wait for.
+func (gr *graph) related(p store.StorePath, derivers []store.StorePath) []GoalView {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	gr.stamp++
+	var mark func(g *goal)
+	mark = func(g *goal) {
+		if g.visited == gr.stamp {
+			return
+		}
+		g.visited = gr.stamp
+		if g.wait != nil {
+			for child := range g.wait.pending {
+				mark(child)
+			}
+		}
+	}
+	keys := []key{{pathGoal, p}, {substitutionGoal, p}}
+	for _, drv := range append(derivers, p) {
+		keys = append(keys, key{derivationGoal, drv})
+	}
+	for _, k := range keys {
+		if g := gr.goals[k]; g != nil {
+			mark(g)
+		}
+	}
+	return gr.viewsLocked(func(g *goal) bool { return g.visited == gr.stamp })
+}
+
+// lastFailure is the latest failure about a path: its derivation's says more
+// than its own.
+func (r *Realiser) lastFailure(p store.StorePath, derivers []store.StorePath) *Failure {
+	var last *Failure
+	keys := []key{{pathGoal, p}, {substitutionGoal, p}, {derivationGoal, p}}
+	for _, drv := range derivers {
+		keys = append(keys, key{derivationGoal, drv})
+	}
+	for _, k := range keys {
+		if f := r.failures.explain(k); f != nil && (last == nil || !f.Time.Before(last.Time)) {
+			last = f
+		}
+	}
+	return last
+}
+
+func (r *Realiser) askSources(ctx context.Context, p store.StorePath) ([]Source, error) {
+	substituters, err := r.sources.ordered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Source
+	for _, s := range substituters {
+		info, err := s.NarInfo(ctx, p)
+		source := Source{Substituter: s.String()}
+		switch {
+		case err == nil:
+			source.Has, source.NarSize = true, info.NarSize
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case !errors.Is(err, store.ErrNotFound):
+			source.Error = err.Error()
+		}
+		all = append(all, source)
+	}
+	return all, nil
+}
