@@ -1,11 +1,19 @@
 package cache
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path"
+	"strings"
+	"time"
+)
+
+const (
+	tempPrefix = ".larder-tmp-"
+	tempMaxAge = 24 * time.Hour // of one that may still be written
 )
 
 // tempFile becomes a file of the cache when it is complete and on disk.
@@ -17,7 +25,7 @@ type tempFile struct {
 
 // createTemp makes a temporary file in a directory of the cache.
 func createTemp(root *os.Root, dir string) (*tempFile, error) {
-	name := path.Join(dir, ".larder-tmp-"+rand.Text())
+	name := path.Join(dir, tempPrefix+rand.Text())
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, err
@@ -27,7 +35,7 @@ func createTemp(root *os.Root, dir string) (*tempFile, error) {
 
 // commit gives the file its name, in the place of what has it.
 func (t *tempFile) commit(name string) error {
-	if err := errors.Join(t.Sync(), t.Close()); err != nil {
+	if err := cmp.Or(t.Sync(), t.Close()); err != nil {
 		return err
 	}
 	if err := t.root.Rename(t.name, name); err != nil {
@@ -39,7 +47,7 @@ func (t *tempFile) commit(name string) error {
 
 // commitNew is commit, unless something has the name: that is fs.ErrExist.
 func (t *tempFile) commitNew(name string) error {
-	if err := errors.Join(t.Sync(), t.Close()); err != nil {
+	if err := cmp.Or(t.Sync(), t.Close()); err != nil {
 		return err
 	}
 	if err := t.root.Link(t.name, name); err != nil {
@@ -63,7 +71,7 @@ func syncDir(root *os.Root, dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return cmp.Or(d.Sync(), d.Close())
 }
 
 // writeFile writes a small file, in the place of what has the name.
@@ -97,4 +105,27 @@ func writeNew(root *os.Root, name string, contents []byte) error {
 		err = nil
 	}
 	return err
+}
+
+// sweepTemps removes temporary files that a crash left behind. Who else pushes is not disturbed: they are old.
+func sweepTemps(root *os.Root, dirs ...string) error {
+	for _, dir := range dirs {
+		entries, err := fs.ReadDir(root.FS(), dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), tempPrefix) {
+				continue
+			}
+			info, err := e.Info()
+			if err != nil || time.Since(info.ModTime()) < tempMaxAge {
+				continue
+			}
+			if err := root.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }

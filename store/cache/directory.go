@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"larder/store"
@@ -36,6 +37,9 @@ func (d directory) open(_ context.Context, name string) (io.ReadCloser, error) {
 }
 
 func (d directory) openFile(name string) (*os.File, error) {
+	if !filepath.IsLocal(name) {
+		return nil, corruptf("%q is not within the cache", name)
+	}
 	root, err := os.OpenRoot(string(d))
 	if err != nil {
 		// Even if there is no such directory: that is a failure (not mounted, misspelt), not the answer of a cache.

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (e *encodedDownload) Read(p []byte) (int, error) {
 }
 
 func (e *encodedDownload) Close() error {
-	return errors.Join(e.ReadCloser.Close(), e.from.Close())
+	return cmp.Or(e.ReadCloser.Close(), e.from.Close())
 }
 
 func (d *download) Read(p []byte) (int, error) {

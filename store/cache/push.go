@@ -77,6 +77,10 @@ func (c *Cache) prepare() (*os.Root, error) {
 			return nil, err
 		}
 	}
+	if err := sweepTemps(root, ".", "nar"); err != nil {
+		root.Close()
+		return nil, err
+	}
 	info := Info{StoreDir: c.opt.StoreDir, Priority: DefaultPriority}
 	if c.location.priority != nil {
 		info.Priority = *c.location.priority
@@ -116,15 +120,15 @@ func (p *push) all(ctx context.Context, paths []store.StorePath) error {
 	for _, path := range order {
 		done[path] = make(chan struct{})
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, jobCtx := errgroup.WithContext(ctx)
 	group.SetLimit(p.opt.Jobs)
 	for _, path := range order {
-		if ctx.Err() != nil {
+		if jobCtx.Err() != nil {
 			break
 		}
 		// Go waits for a free job. What this path waits for was started before, so it has a job or is done.
 		group.Go(func() error {
-			if err := p.one(ctx, infos[path], done); err != nil {
+			if err := p.one(jobCtx, infos[path], done); err != nil {
 				return fmt.Errorf("%s: %w", path, err)
 			}
 			close(done[path])
@@ -134,7 +138,7 @@ func (p *push) all(ctx context.Context, paths []store.StorePath) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // inOrder returns the paths with references before referrers, each once. Cycles, which no store has, end somewhere.

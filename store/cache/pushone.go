@@ -1,10 +1,10 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -101,7 +101,7 @@ func (p *push) writeNAR(ctx context.Context, info *store.PathInfo) (*store.NarIn
 	}
 	plain := &hashing{w: enc, hash: sha256.New()}
 	listing, err := p.dump(ctx, plain, info.Path)
-	if err := errors.Join(err, enc.Close()); err != nil {
+	if err := cmp.Or(err, enc.Close()); err != nil {
 		return nil, nil, err
 	}
 	narHash := store.SumOf(store.SHA256, plain.hash)
@@ -133,7 +133,7 @@ func (p *push) dump(ctx context.Context, w io.Writer, path store.StorePath) ([]b
 	err := p.src.DumpNAR(ctx, io.MultiWriter(w, pw), path)
 	pw.CloseWithError(err)
 	got := <-listed
-	if err := errors.Join(err, got.err); err != nil {
+	if err := cmp.Or(err, got.err); err != nil {
 		return nil, err
 	}
 	return json.Marshal(got.listing)
