@@ -22,6 +22,7 @@ import (
 //	C cache                nix-cache-info         the same for the cache as a whole
 //	t block                session                temporary names that may exist on disk
 //	x final 0 temp         intent                 a rename that may be under way, or is not known to be durable
+//	g link                 path                   what a user's root pointed to
 //	l number               time                   last use
 //	m word                 -                      the schema, the store directory, the highest number handed out
 const (
@@ -38,6 +39,7 @@ const (
 	tableCacheInfo   = 'C'
 	tableTemps       = 't'
 	tableIntent      = 'x'
+	tableRoot        = 'g'
 	tableLastUse     = 'l'
 	tableMeta        = 'm'
 )
@@ -48,7 +50,6 @@ var (
 	keySchema   = []byte("mschema")
 	keyStoreDir = []byte("mstore-dir")
 	keyNumbers  = []byte("mnumbers")
-	keyPruned   = []byte("mpruned")
 )
 
 func pathKey(p store.StorePath) []byte {

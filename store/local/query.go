@@ -105,7 +105,7 @@ func (s *Store) view(ctx context.Context, f func(r reader) error) error {
 // PathInfo returns what is known about a valid path; references are sorted. The caller owns the result. The error wraps
 // store.ErrNotValid or store.ErrCorrupt.
 func (s *Store) PathInfo(ctx context.Context, p store.StorePath) (result *store.PathInfo, err error) {
-	return result, s.view(ctx, func(r reader) error {
+	err = s.view(ctx, func(r reader) error {
 		e, err := s.validEntry(r, "path info of", p)
 		if err != nil {
 			return err
@@ -131,6 +131,7 @@ func (s *Store) PathInfo(ctx context.Context, p store.StorePath) (result *store.
 		}
 		return nil
 	})
+	return result, err
 }
 
 // Valid tells of each path whether it is valid: present or promised.
@@ -161,7 +162,7 @@ func (s *Store) IsPresent(p store.StorePath) bool {
 
 // References returns what a valid path refers to, sorted.
 func (s *Store) References(ctx context.Context, p store.StorePath) (result []store.StorePath, err error) {
-	return result, s.view(ctx, func(r reader) error {
+	err = s.view(ctx, func(r reader) error {
 		e, err := s.validEntry(r, "references of", p)
 		if err != nil {
 			return err
@@ -173,11 +174,12 @@ func (s *Store) References(ctx context.Context, p store.StorePath) (result []sto
 		result, err = s.sortedNames(r, numbers)
 		return err
 	})
+	return result, err
 }
 
 // Referrers returns the valid paths that refer to a valid path, itself included if it does, sorted.
 func (s *Store) Referrers(ctx context.Context, p store.StorePath) (result []store.StorePath, err error) {
-	return result, s.view(ctx, func(r reader) error {
+	err = s.view(ctx, func(r reader) error {
 		e, err := s.validEntry(r, "referrers of", p)
 		if err != nil {
 			return err
@@ -189,16 +191,18 @@ func (s *Store) Referrers(ctx context.Context, p store.StorePath) (result []stor
 		result, err = s.sortedNames(r, numbers)
 		return err
 	})
+	return result, err
 }
 
 func (s *Store) referrers(r reader, n uint32) (list []uint32, err error) {
-	return list, r.scan(numberKey(tableReferrers, n), func(key, _ []byte) (bool, error) {
+	err = r.scan(numberKey(tableReferrers, n), func(key, _ []byte) (bool, error) {
 		if len(key) != 9 {
 			return false, corrupt(key, errRecordEnd)
 		}
 		list = append(list, lastNumber(key))
 		return true, nil
 	})
+	return list, err
 }
 
 func (s *Store) sortedNames(r reader, numbers []uint32) ([]store.StorePath, error) {

@@ -68,7 +68,7 @@ type noted struct {
 }
 
 func (s *Store) readIntents() (list []noted, err error) {
-	return list, s.db.scan([]byte{tableIntent}, func(key, value []byte) (bool, error) {
+	err = s.db.scan([]byte{tableIntent}, func(key, value []byte) (bool, error) {
 		n := noted{key: append([]byte(nil), key...)}
 		if n.intent, err = decodeIntent(value); err != nil {
 			return false, corrupt(key, err)
@@ -77,6 +77,7 @@ func (s *Store) readIntents() (list []noted, err error) {
 		list = append(list, n)
 		return true, err
 	})
+	return list, err
 }
 
 func (s *Store) repair(ctx context.Context, n noted) error {
