@@ -35,6 +35,9 @@ func (s *Spec) Validate() error {
 	if nested(s.StoreDir, s.InsideDir()) || nested(s.InsideDir(), s.StoreDir) {
 		return fmt.Errorf("the store directory %q and the build directory %q contain one another", s.StoreDir, s.InsideDir())
 	}
+	if s.BuildStore == s.BuildDir {
+		return fmt.Errorf("BuildStore and BuildDir are both %q", s.BuildDir)
+	}
 	if len(s.Args) == 0 {
 		return errors.New("Args is empty, not even the builder's own name is there")
 	}
