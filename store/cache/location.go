@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -22,7 +23,11 @@ type location struct {
 func parseLocation(text string) (*location, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("cache URL: %w", err) // *url.Error repeats the URL
+		var ue *url.Error
+		if errors.As(err, &ue) {
+			err = ue.Err // it repeats the URL, a password included
+		}
+		return nil, fmt.Errorf("cache URL %q: %w", text[strings.LastIndexByte(text, '@')+1:], err)
 	}
 	settings, err := url.ParseQuery(u.RawQuery)
 	if err != nil {

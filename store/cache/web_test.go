@@ -488,7 +488,7 @@ func TestBadURLs(t *testing.T) {
 	for _, url := range []string{
 		"", "nonsense", "ftp://x/", "http://", "https:///path", "file://relative/path", "http://x/?priority=high",
 		"http://x/?trusted=maybe", "http://x/#y", "http://[::1", "http://x/?%zz", "file:///x?compression-level=z",
-		"file://", "http://user:secret@x/?priority=z",
+		"file://", "http://user:secret@x/?priority=z", "http://user:secret@[::1", "http://user:secret@x/?%zz",
 	} {
 		_, err := cache.Open(t.Context(), url, cache.Options{})
 		if err == nil || strings.Contains(err.Error(), "secret") || bytes.ContainsRune([]byte(err.Error()), '\n') {
