@@ -38,7 +38,10 @@ func (e *encoder) path(p store.StorePath) {
 	}
 }
 
-var errRecordEnd = errors.New("record ends too early")
+var (
+	errRecordEnd = errors.New("record ends too early")
+	errDangling  = errors.New("it is about a number that is not registered")
+)
 
 // decoder takes the parts off a record. After the first fault everything it returns is zero, and end reports the fault.
 type decoder struct {

@@ -242,6 +242,7 @@ func (s *Store) commitBatch(group []*registration, served [][]byte) error {
 				if err := s.writeAdding(b, a); err != nil {
 					return err
 				}
+				s.roots.refer(a.refs)
 			}
 		}
 		return nil

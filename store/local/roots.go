@@ -132,7 +132,7 @@ func (w *rootScan) link(name string) error {
 		}
 		return nil
 	case errors.Is(err, unix.EINVAL):
-		return w.linkToDir(name, target)
+		return nil // no symlink
 	case err != nil:
 		return w.unreadable(target, err)
 	}
@@ -142,17 +142,6 @@ func (w *rootScan) link(name string) error {
 		w.seen = append(w.seen, r)
 	}
 	return nil
-}
-
-// linkToDir looks into a directory elsewhere that belongs to the roots, such as gcroots/profiles in Nix's layout.
-func (w *rootScan) linkToDir(name, target string) error {
-	if st, err := os.Lstat(target); err != nil || !st.IsDir() || filepath.Dir(name) != filepath.Join(w.s.stateDir, rootsDir) {
-		return nil
-	}
-	if target == filepath.Join(w.s.stateDir, profilesDir) {
-		return nil // looked at anyway
-	}
-	return w.dir(target)
 }
 
 // unreadable decides what a link means that can't be read at the moment, on a file system that is away, say: what it meant when it

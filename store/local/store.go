@@ -30,16 +30,18 @@ type Store struct {
 	point     func(string) error
 	onDelete  func(context.Context, []store.StorePath) error
 
-	lock    *lockFile
-	db      *database
-	numbers numbers
-	temps   temps
-	locks   importLocks
-	claims  claims
-	roots   liveRoots
-	commits commits
-	settled settled
-	drvs    derivations
+	lock     *lockFile
+	db       *database
+	numbers  numbers
+	temps    temps
+	locks    importLocks
+	claims   claims
+	roots    liveRoots
+	commits  commits
+	settled  settled
+	leftover leftover
+	gc       chan struct{} // holds a value while a GC runs
+	drvs     derivations
 }
 
 // Open opens the store, makes it if there is none, and sweeps what a crash left behind: temporary names noted in the
@@ -96,6 +98,7 @@ func (s *Store) init() {
 	s.claims.init()
 	s.roots.init()
 	s.commits.init()
+	s.gc = make(chan struct{}, 1)
 	s.drvs.init(s)
 }
 

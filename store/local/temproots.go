@@ -13,6 +13,8 @@ type liveRoots struct {
 	// touched are the paths that were temp roots at any moment of the GC that runs; nil if none does. They stay alive for
 	// all of it: the temp root may have gone because a lasting one came, which the GC did not see any more.
 	touched map[store.StorePath]bool
+	// referred are the numbers that registrations have referred to since the GC that runs began.
+	referred map[uint32]bool
 	// doomed are the paths that the GC is just making invalid; the channel is closed when that is done.
 	doomed map[store.StorePath]<-chan struct{}
 }
@@ -74,4 +76,45 @@ func (r *liveRoots) list() []store.StorePath {
 		list = append(list, p)
 	}
 	return store.SortPaths(list)
+}
+
+// begin is called when a GC starts, before it looks for roots.
+func (r *liveRoots) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.touched = make(map[store.StorePath]bool, len(r.counts))
+	for p := range r.counts {
+		r.touched[p] = true
+	}
+	r.referred = map[uint32]bool{}
+}
+
+// end is called when the GC is over.
+func (r *liveRoots) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.touched, r.referred = nil, nil
+}
+
+// touchedPaths returns the temp roots that the GC that runs has seen so far.
+func (r *liveRoots) touchedPaths() []store.StorePath {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]store.StorePath, 0, len(r.touched))
+	for p := range r.touched {
+		list = append(list, p)
+	}
+	return store.SortPaths(list)
+}
+
+// refer tells the GC that runs, if one does, which objects a registration refers to. The caller holds the token of commits.
+func (r *liveRoots) refer(numbers []uint32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.referred == nil {
+		return
+	}
+	for _, n := range numbers {
+		r.referred[n] = true
+	}
 }
