@@ -97,14 +97,10 @@ func ParseContentAddress(s string) (ContentAddress, error) {
 // bytes, of "kind:sha256:<digest>:<store dir>:<name>" (Nix manual, "Store Path
 // Specification").
 func (d Dir) MakePath(kind string, inner Hash, name string) (StorePath, error) {
-	return d.makePath(kind, inner.Text(Base16), name)
-}
-
-func (d Dir) makePath(kind, inner, name string) (StorePath, error) {
 	if err := CheckName(name); err != nil {
 		return StorePath{}, err
 	}
-	sum := sha256.Sum256([]byte(kind + ":" + inner + ":" + string(d) + ":" + name))
+	sum := sha256.Sum256([]byte(kind + ":" + inner.Text(Base16) + ":" + string(d) + ":" + name))
 	p := StorePath{name: name}
 	for i, b := range sum {
 		p.digest[i%digestSize] ^= b
@@ -141,10 +137,16 @@ func (d Dir) ContentPath(name string, ca ContentAddress, refs References) (Store
 		if refs.Self {
 			return StorePath{}, syntaxError("content address", ca.String(), "a text object can't refer to itself")
 		}
+		if ca.Hash.Algo() != SHA256 {
+			return StorePath{}, syntaxError("content address", ca.String(), "text is always hashed with sha256")
+		}
 		kind = "text"
 	case ca.Method == Recursive && ca.Hash.Algo() == SHA256:
 		kind = "source"
 	case ca.Method == Flat || ca.Method == Recursive:
+		if ca.Hash.IsZero() {
+			return StorePath{}, syntaxError("content address", ca.String(), "it has no hash")
+		}
 		if len(refs.Others) > 0 || refs.Self {
 			return StorePath{}, syntaxError("content address", ca.String(), "only text and recursive sha256 may have references")
 		}

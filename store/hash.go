@@ -1,12 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"strings"
 )
@@ -114,7 +116,7 @@ func (h Hash) Algo() HashAlgo { return h.algo }
 func (h Hash) IsZero() bool { return h.algo == 0 }
 
 // Bytes returns a copy of the digest.
-func (h Hash) Bytes() []byte { return append([]byte(nil), h.digest[:h.algo.Size()]...) }
+func (h Hash) Bytes() []byte { return bytes.Clone(h.digest[:h.algo.Size()]) }
 
 // Encoding is a text form of a digest.
 type Encoding uint8
@@ -183,15 +185,20 @@ func ParseHash(s string, want HashAlgo) (Hash, error) {
 }
 
 // decodeDigest tells the encodings apart by their length, as Nix does; no two
-// agree for the digest sizes that exist.
+// agree for the digest sizes that exist. In base 64 the padding may be missing
+// and bits beyond the end set, as in hashes that people edit by hand: a fetcher
+// that works with Nix must work here. What is printed is canonical.
 func decodeDigest(s string, size int, sri bool) ([]byte, error) {
 	switch {
 	case sri || len(s) == base64.StdEncoding.EncodedLen(size):
-		d, err := base64.StdEncoding.Strict().DecodeString(s)
-		if err == nil && len(d) != size {
+		digits := strings.TrimRight(s, "=")
+		if len(digits) != base64.RawStdEncoding.EncodedLen(size) {
 			return nil, errDigestLength
 		}
-		return d, err
+		if strings.ContainsAny(digits, "\r\n") {
+			return nil, errDigestChar // the decoder would skip them
+		}
+		return base64.RawStdEncoding.DecodeString(digits)
 	case len(s) == hex.EncodedLen(size):
 		return hex.DecodeString(s)
 	case len(s) == nix32Len(size):
@@ -200,8 +207,7 @@ func decodeDigest(s string, size int, sri bool) ([]byte, error) {
 	return nil, errDigestLength
 }
 
-var errDigestLength = errorString("wrong length for the algorithm")
-
-type errorString string
-
-func (e errorString) Error() string { return string(e) }
+var (
+	errDigestLength = errors.New("wrong length for the algorithm")
+	errDigestChar   = errors.New("it has a line break")
+)

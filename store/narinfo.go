@@ -1,9 +1,15 @@
 package store
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 )
+
+// MaxSignatures bounds the signatures of a narinfo: each is checked by
+// every trusted key of its name.
+const MaxSignatures = 1000
 
 // MaxNarInfo bounds the text of a narinfo, in bytes. The largest closures of
 // real package sets have narinfos of some 500 kB.
@@ -21,7 +27,9 @@ type NarInfo struct {
 
 // ParseNarInfo parses a narinfo and is as strict as Nix: every line is
 // "Key: value" and ends in a newline; StorePath, URL, NarHash and NarSize must
-// be there; unknown keys are skipped.
+// be there; unknown keys are skipped. It is stricter in that nothing but Sig may
+// be there twice. A signature that can't be parsed is nobody's and left out, as
+// with Nix it only fails to convince. References come out sorted.
 func ParseNarInfo(d Dir, text string) (*NarInfo, error) {
 	n := &NarInfo{}
 	bad := func(line, format string, args ...any) (*NarInfo, error) {
@@ -44,7 +52,7 @@ func ParseNarInfo(d Dir, text string) (*NarInfo, error) {
 				return bad(line, "expected KEY: VALUE")
 			}
 		}
-		if seen[key] && key != "Sig" && singleKey(key) {
+		if seen[key] && singleKey(key) {
 			return bad(line, "%s is there twice", key)
 		}
 		seen[key] = true
@@ -54,12 +62,13 @@ func ParseNarInfo(d Dir, text string) (*NarInfo, error) {
 	}
 	for _, key := range []string{"StorePath", "URL", "NarHash", "NarSize"} {
 		if !seen[key] {
-			return nil, syntaxError("narinfo", d.Join(n.Path), "it has no %s", key)
+			return nil, syntaxError("narinfo", n.Path.String(), "it has no %s", key)
 		}
 	}
 	if n.NarSize == 0 {
-		return nil, syntaxError("narinfo", d.Join(n.Path), "NarSize is 0")
+		return nil, syntaxError("narinfo", n.Path.String(), "NarSize is 0")
 	}
+	n.References = SortPaths(n.References)
 	if n.Compression == "" {
 		n.Compression = "bzip2"
 	}
@@ -81,7 +90,7 @@ func (n *NarInfo) set(d Dir, key, value string) (err error) {
 	case "URL":
 		n.URL = value
 		if value == "" {
-			err = errorString("it is empty")
+			err = errors.New("it is empty")
 		}
 	case "Compression":
 		n.Compression = value
@@ -94,7 +103,10 @@ func (n *NarInfo) set(d Dir, key, value string) (err error) {
 	case "NarSize":
 		n.NarSize, err = strconv.ParseUint(value, 10, 64)
 	case "References":
-		for _, f := range strings.Fields(value) {
+		for f := range strings.SplitSeq(value, " ") {
+			if f == "" {
+				continue
+			}
 			p, err := ParseStorePath(f)
 			if err != nil {
 				return err
@@ -106,8 +118,10 @@ func (n *NarInfo) set(d Dir, key, value string) (err error) {
 			n.Deriver, err = ParseStorePath(value)
 		}
 	case "Sig":
-		var s Signature
-		if s, err = ParseSignature(value); err == nil {
+		if len(n.Signatures) == MaxSignatures {
+			return errors.New("too many signatures")
+		}
+		if s, err := ParseSignature(value); err == nil {
 			n.Signatures = append(n.Signatures, s)
 		}
 	case "CA":
@@ -116,7 +130,7 @@ func (n *NarInfo) set(d Dir, key, value string) (err error) {
 	return err
 }
 
-// Text prints the narinfo as Nix does.
+// Text prints the narinfo as Nix does, references and signatures sorted.
 func (n *NarInfo) Text(d Dir) string {
 	var b strings.Builder
 	line := func(key, value string) { b.WriteString(key + ": " + value + "\n") }
@@ -141,11 +155,22 @@ func (n *NarInfo) Text(d Dir) string {
 	if !n.Deriver.IsZero() {
 		line("Deriver", n.Deriver.String())
 	}
-	for _, s := range n.Signatures {
-		line("Sig", s.String())
+	for _, s := range signatureTexts(n.Signatures) {
+		line("Sig", s)
 	}
 	if !n.CA.IsZero() {
 		line("CA", n.CA.String())
 	}
 	return b.String()
+}
+
+// signatureTexts prints signatures in Nix's order, which keeps them as a set of
+// strings.
+func signatureTexts(sigs []Signature) []string {
+	s := make([]string, 0, len(sigs))
+	for _, sig := range sigs {
+		s = append(s, sig.String())
+	}
+	slices.Sort(s)
+	return slices.Compact(s)
 }

@@ -32,12 +32,11 @@ func ParseStorePath(base string) (StorePath, error) {
 	if len(base) < digestText+2 || base[digestText] != '-' {
 		return StorePath{}, syntaxError("store path", base, "expected 32 characters of digest, a dash and a name")
 	}
-	p, err := StorePath{}, error(nil)
-	if p.digest, err = ParseHashPart(base[:digestText]); err != nil {
+	digest, err := ParseHashPart(base[:digestText])
+	if err != nil {
 		return StorePath{}, err
 	}
-	p.name = base[digestText+1:]
-	return p, CheckName(p.name)
+	return NewStorePath(digest, base[digestText+1:])
 }
 
 // ParseHashPart decodes the 32 characters before the dash.
@@ -52,16 +51,18 @@ func ParseHashPart(s string) (digest [20]byte, err error) {
 	return [20]byte(b), nil
 }
 
-// CheckName reports what makes a name unfit for a store path. Nix 2.8 allows a
-// leading dot; "." and ".." are refused here, and names that begin with "./" can't be.
+// CheckName reports what makes a name unfit for a store path. A leading dot is
+// allowed, but not "." and "..", alone or before a dash: Nix 2.8 takes those too,
+// its successors don't.
 func CheckName(name string) error {
 	switch {
 	case name == "":
 		return syntaxError("store path name", name, "it is empty")
 	case len(name) > maxName:
 		return syntaxError("store path name", name, "it is longer than %d characters", maxName)
-	case name == "." || name == "..":
-		return syntaxError("store path name", name, "it is reserved")
+	}
+	if first, _, _ := strings.Cut(name, "-"); first == "." || first == ".." {
+		return syntaxError("store path name", name, "it begins with a name that means a directory")
 	}
 	for i := range len(name) {
 		if !nameByte(name[i]) {
@@ -110,16 +111,19 @@ func (p StorePath) Compare(q StorePath) int {
 	return strings.Compare(p.name, q.name)
 }
 
-// MarshalText and UnmarshalText use the base name, "" for none.
+// MarshalText returns the base name, "" for none.
 func (p StorePath) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText.
-func (p *StorePath) UnmarshalText(b []byte) (err error) {
+// UnmarshalText is the inverse of MarshalText. It leaves p alone on an error.
+func (p *StorePath) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*p = StorePath{}
 		return nil
 	}
-	*p, err = ParseStorePath(string(b))
+	q, err := ParseStorePath(string(b))
+	if err == nil {
+		*p = q
+	}
 	return err
 }
 

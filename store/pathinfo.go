@@ -36,11 +36,13 @@ func (i *PathInfo) Fingerprint(d Dir) string {
 	return b.String()
 }
 
-// Sign adds a signature by k, in the place of an older one with k's name.
+// Sign adds a signature by k, unless it is there already. Those of other keys
+// stay, even of the same name: someone may still trust the old key.
 func (i *PathInfo) Sign(d Dir, k SecretKey) {
 	s := k.Sign(i.Fingerprint(d))
-	i.Signatures = slices.DeleteFunc(slices.Clone(i.Signatures), func(o Signature) bool { return o.Name == s.Name })
-	i.Signatures = append(i.Signatures, s)
+	if !slices.Contains(i.Signatures, s) {
+		i.Signatures = append(slices.Clone(i.Signatures), s)
+	}
 }
 
 // SignedBy reports whether a key of the ring signed the path info.

@@ -22,7 +22,10 @@ func ParseDrvOutput(s string) (DrvOutput, error) {
 		return DrvOutput{}, err
 	}
 	hash, err := ParseHash(h, 0)
-	return DrvOutput{hash, out}, err
+	if err != nil {
+		return DrvOutput{}, err
+	}
+	return DrvOutput{hash, out}, nil
 }
 
 func (o DrvOutput) String() string { return o.DrvHash.Text(Base16) + "!" + o.Output }
@@ -31,8 +34,11 @@ func (o DrvOutput) String() string { return o.DrvHash.Text(Base16) + "!" + o.Out
 func (o DrvOutput) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
 // UnmarshalText is the inverse of MarshalText.
-func (o *DrvOutput) UnmarshalText(b []byte) (err error) {
-	*o, err = ParseDrvOutput(string(b))
+func (o *DrvOutput) UnmarshalText(b []byte) error {
+	p, err := ParseDrvOutput(string(b))
+	if err == nil {
+		*o = p
+	}
 	return err
 }
 
@@ -54,10 +60,7 @@ type realisationJSON struct {
 
 // MarshalJSON prints keys in Nix's order, without white space.
 func (r Realisation) MarshalJSON() ([]byte, error) {
-	sigs := make([]string, 0, len(r.Signatures))
-	for _, s := range r.Signatures {
-		sigs = append(sigs, s.String())
-	}
+	sigs := signatureTexts(r.Signatures)
 	j := realisationJSON{Dependencies: r.Dependencies, ID: r.ID, OutPath: r.OutPath, Signatures: &sigs}
 	if j.Dependencies == nil {
 		j.Dependencies = map[DrvOutput]StorePath{}
@@ -66,7 +69,8 @@ func (r Realisation) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON is the inverse of MarshalJSON; it takes both the singular
-// "signature" of older Nix and the list.
+// "signature" of older Nix and the list. Signatures that can't be parsed are left
+// out, as in a narinfo.
 func (r *Realisation) UnmarshalJSON(b []byte) error {
 	var j struct {
 		realisationJSON
@@ -86,12 +90,13 @@ func (r *Realisation) UnmarshalJSON(b []byte) error {
 	if j.Signature != "" {
 		texts = append(texts, j.Signature)
 	}
+	if len(texts) > MaxSignatures {
+		return syntaxError("realisation", j.ID.String(), "too many signatures")
+	}
 	for _, t := range texts {
-		s, err := ParseSignature(t)
-		if err != nil {
-			return err
+		if s, err := ParseSignature(t); err == nil {
+			r.Signatures = append(r.Signatures, s)
 		}
-		r.Signatures = append(r.Signatures, s)
 	}
 	return nil
 }

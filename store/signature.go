@@ -34,9 +34,13 @@ type PublicKey struct {
 }
 
 // ParsePublicKey parses "name:base64", as in nix.conf's trusted-public-keys.
+// Surrounding white space is ignored.
 func ParsePublicKey(s string) (PublicKey, error) {
-	name, b, err := parseNamed("public key", s, ed25519.PublicKeySize)
-	return PublicKey{name, b}, err
+	name, b, err := parseNamed("public key", strings.TrimSpace(s), ed25519.PublicKeySize)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	return PublicKey{name, b}, nil
 }
 
 func (k PublicKey) String() string { return k.Name + ":" + base64.StdEncoding.EncodeToString(k.Key) }
@@ -52,7 +56,10 @@ type SecretKey struct {
 func ParseSecretKey(s string) (SecretKey, error) {
 	name, b, err := parseNamed("secret key", strings.TrimSpace(s), ed25519.PrivateKeySize)
 	if err != nil {
-		shown, _, _ := strings.Cut(strings.TrimSpace(s), ":")
+		shown, _, ok := strings.Cut(strings.TrimSpace(s), ":")
+		if !ok {
+			shown = "" // it may be the key itself
+		}
 		return SecretKey{}, syntaxError("secret key", shown, "expected NAME:BASE64 with %d bytes of key", ed25519.PrivateKeySize)
 	}
 	return SecretKey{name, b}, nil
@@ -60,11 +67,18 @@ func ParseSecretKey(s string) (SecretKey, error) {
 
 // GenerateKey makes a key from a source of randomness (crypto/rand.Reader).
 func GenerateKey(name string, random io.Reader) (SecretKey, error) {
-	if name == "" || strings.ContainsAny(name, ": \t\r\n") {
+	if !validKeyName(name) {
 		return SecretKey{}, syntaxError("key name", name, "expected a word without colon, such as cache.example.org-1")
 	}
 	_, key, err := ed25519.GenerateKey(random)
-	return SecretKey{name, key}, err
+	if err != nil {
+		return SecretKey{}, err
+	}
+	return SecretKey{name, key}, nil
+}
+
+func validKeyName(name string) bool {
+	return name != "" && !strings.ContainsAny(name, ": \t\r\n")
 }
 
 // Public is the key that verifies k's signatures.
@@ -108,11 +122,11 @@ func (r KeyRing) VerifyAny(fingerprint string, sigs []Signature) bool {
 
 func parseNamed(what, s string, size int) (string, []byte, error) {
 	name, text, ok := strings.Cut(s, ":")
-	if !ok || name == "" {
+	if !ok || !validKeyName(name) {
 		return "", nil, syntaxError(what, s, "expected NAME:BASE64")
 	}
 	b, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(b) != size {
+	if err != nil || len(b) != size || strings.ContainsAny(text, "\r\n") {
 		return "", nil, syntaxError(what, s, "expected %d bytes in base 64 after the colon", size)
 	}
 	return name, b, nil
