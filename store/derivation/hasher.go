@@ -22,6 +22,8 @@ type Hasher struct {
 	dir  store.Dir
 	read func(context.Context, store.StorePath) (*Derivation, error)
 
+	maxMemo int
+
 	mu   sync.Mutex
 	memo map[store.StorePath]hashed // guarded by mu; at most maxMemo entries
 }
@@ -30,7 +32,7 @@ type Hasher struct {
 // return what is at that store path: the Hasher doesn't check it again. Read may
 // be called concurrently and may return the same value many times.
 func NewHasher(d store.Dir, read func(context.Context, store.StorePath) (*Derivation, error)) *Hasher {
-	return &Hasher{dir: d, read: read, memo: map[store.StorePath]hashed{}}
+	return &Hasher{dir: d, read: read, maxMemo: maxMemo, memo: map[store.StorePath]hashed{}}
 }
 
 // Modulo is the hash of a derivation modulo the way in which its fixed-output
@@ -214,7 +216,7 @@ func (h *Hasher) missing(drv *Derivation, known map[store.StorePath]hashed) []st
 func (h *Hasher) remember(p store.StorePath, m hashed) hashed {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.memo) >= maxMemo {
+	if len(h.memo) >= h.maxMemo {
 		for other := range h.memo {
 			delete(h.memo, other)
 			break

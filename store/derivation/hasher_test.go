@@ -354,3 +354,41 @@ func TestBasic(t *testing.T) {
 		t.Error("the original was changed")
 	}
 }
+
+// Derivations made by hand, not parsed, are held to the same rules.
+func TestValidate(t *testing.T) {
+	hash := store.SHA256.Sum(nil)
+	fixed := derivation.Output{CA: store.ContentAddress{Method: store.Flat, Hash: hash}}
+	for what, change := range map[string]func(*derivation.Derivation){
+		"no hash": func(d *derivation.Derivation) {
+			d.Outputs = map[string]derivation.Output{"out": {CA: store.ContentAddress{Method: store.Flat}}}
+		},
+		"no method": func(d *derivation.Derivation) {
+			d.Outputs = map[string]derivation.Output{"out": {HashAlgo: store.SHA256}}
+		},
+		"fixed and floating": func(d *derivation.Derivation) {
+			o := fixed
+			o.HashAlgo = store.SHA256
+			d.Outputs = map[string]derivation.Output{"out": o}
+		},
+		"no outputs":       func(d *derivation.Derivation) { d.Outputs = nil },
+		"unsorted sources": func(d *derivation.Derivation) { d.InputSrcs[0], d.InputSrcs[1] = d.InputSrcs[1], d.InputSrcs[0] },
+		"repeated source":  func(d *derivation.Derivation) { d.InputSrcs[0] = d.InputSrcs[1] },
+		"unsorted outputs": func(d *derivation.Derivation) { d.InputDrvs[fullPath(t, depDrv)] = []string{"out", "dev"} },
+		"name":             func(d *derivation.Derivation) { d.Name = "a b" },
+	} {
+		drv := mustParse(t, "x", sample)
+		if err := drv.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		change(drv)
+		var invalid *derivation.InvalidError
+		if err := drv.Validate(); !errors.As(err, &invalid) {
+			t.Errorf("%s: it is valid (%v)", what, err)
+		}
+		h := derivation.NewHasher(dir, corpus{}.read)
+		if err := h.Check(t.Context(), store.StorePath{}, drv); !errors.As(err, &invalid) {
+			t.Errorf("%s: it passes (%v)", what, err)
+		}
+	}
+}

@@ -72,6 +72,9 @@ func (drv *Derivation) validateOutputs(bad func(string, ...any) error) error {
 		}
 		switch o.Kind() {
 		case FixedOutput:
+			if o.CA.Hash.IsZero() {
+				return bad("output %q has no hash", name)
+			}
 			if len(names) > 1 || name != "out" {
 				return bad("a fixed-output derivation has a single output called \"out\"")
 			}
