@@ -155,7 +155,7 @@ func (d *download) connectOnce() error {
 		return d.begin(resp)
 	case resp.StatusCode == http.StatusPartialContent && header.Get("Range") != "":
 		d.ranged = true
-		return d.checkRange(resp.Header.Get("Content-Range"))
+		return d.checkRange(resp.Header)
 	}
 	return statusError(resp)
 }
@@ -197,7 +197,11 @@ func (d *download) skip() error {
 }
 
 // checkRange makes sure that a partial answer is the part that is wanted.
-func (d *download) checkRange(text string) error {
+func (d *download) checkRange(h http.Header) error {
+	if tag := h.Get("ETag"); tag != "" && strings.HasPrefix(d.version, `"`) && tag != d.version {
+		return corruptf("%s changed while it was read", d.name) // the server ignores If-Range
+	}
+	text := h.Get("Content-Range")
 	var from, to, total int64
 	if n, err := fmt.Sscanf(text, "bytes %d-%d/%d", &from, &to, &total); n < 2 || (err != nil && !strings.HasSuffix(text, "/*")) {
 		return corruptf("%s: the server answered with the range %q", d.name, text)

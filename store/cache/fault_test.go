@@ -194,6 +194,10 @@ func TestNothingIsSpliced(t *testing.T) {
 		"another length": {func(w http.ResponseWriter, r *http.Request, file []byte) {
 			ranges(w, r, append(file, 0), `"v1"`)
 		}, "the server answered with the range"},
+		"If-Range ignored": {func(w http.ResponseWriter, r *http.Request, file []byte) {
+			r.Header.Del("If-Range")
+			ranges(w, r, changed(file, 60_000), `"v2"`)
+		}, "changed while it was read"},
 		"no range": {func(w http.ResponseWriter, r *http.Request, file []byte) {
 			w.WriteHeader(http.StatusPartialContent)
 			w.Write(file)

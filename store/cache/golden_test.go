@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ulikunitz/xz"
 	"larder/store"
 	"larder/store/cache"
 	"larder/test/fixture"
@@ -235,4 +237,28 @@ func TestPlainRealisations(t *testing.T) {
 			t.Errorf("absent: %v", err)
 		}
 	})
+}
+
+// TestCompressedLog: newer versions of Nix compress logs in the file, and nothing tells how.
+func TestCompressedLog(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "log"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w, err := xz.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(w, "building\n")
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	drv := storePath(t, "00000000000000000000000000000000-x.drv")
+	if err := os.WriteFile(filepath.Join(dir, "log", drv.String()), b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readLog(t.Context(), open(t, "file://"+dir, quick()), drv); err != nil || got != "building\n" {
+		t.Errorf("%q, %v", got, err)
+	}
 }

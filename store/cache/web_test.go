@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,7 +163,10 @@ func TestFilesStayInTheDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, url := range []string{"../secret", secret, "nar", ".", "nar/../../secret"} {
+	if err := syscall.Mkfifo(filepath.Join(cacheDir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{"../secret", secret, "nar", ".", "nar/../../secret", "fifo"} {
 		n.URL = url
 		if err := readNAR(t.Context(), c, n); err == nil {
 			t.Errorf("read %s", url)
@@ -458,6 +463,72 @@ func TestContentEncodings(t *testing.T) {
 	}
 	if err := readNAR(t.Context(), c, n); !errors.Is(err, store.ErrCorrupt) {
 		t.Error(err)
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	s := chain(t, 3_000_000)
+	server := httptest.NewUnstartedServer(http.FileServer(http.Dir(pushed(t, s, cache.PushOptions{Compression: "zstd"}))))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	o := quick()
+	o.Client = server.Client()
+	c := open(t, server.URL, o)
+	var wg sync.WaitGroup
+	for i := range 30 {
+		wg.Go(func() {
+			n, err := c.NarInfo(t.Context(), s.order[i%len(s.order)])
+			if err == nil {
+				err = readNAR(t.Context(), c, n)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	// Without the server's certificate: a failure that does not go away by trying again.
+	var e *cache.Error
+	if _, err := open(t, server.URL, quick()).NarInfo(t.Context(), s.order[0]); !errors.As(err, &e) || e.Transient {
+		t.Error(err)
+	}
+}
+
+func TestCancelledStream(t *testing.T) {
+	f, n, url := oneNAR(t, 4<<20, "none")
+	f.nar = func(w http.ResponseWriter, r *http.Request, file []byte, nth int) {
+		w.Write(file[:len(file)/2])
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}
+	gone := errors.New("nobody wants it")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := open(t, url, quick()).NAR(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.CopyN(io.Discard, r, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.(interface{ Downloaded() int64 }).Downloaded(); got < 1000 {
+		t.Errorf("downloaded: %d", got)
+	}
+	cancel(gone)
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, gone) {
+		t.Error(err)
+	}
+	// Closed without being read, with full buffers and a server that hangs.
+	r, err = open(t, url, quick()).NAR(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Read(make([]byte, 1)); err == nil {
+		t.Error("read from a closed stream")
 	}
 }
 
