@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -49,39 +50,54 @@ func (s *Store) reach(ctx context.Context, r reader, from []uint32) (*graph, err
 	for _, n := range from {
 		add(n)
 	}
-	var refs []uint32
-	for i := 0; i < len(g.numbers); i++ {
+	// Level by level, each in the order of the numbers, which is how the records lie in the database.
+	for done := 0; done < len(g.numbers); {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		var err error
-		if refs, err = s.references(r, refs[:0], g.numbers[i]); err != nil {
+		level := g.numbers[done:]
+		done = len(g.numbers)
+		order := ascending(level)
+		sorted := make([]uint32, len(order))
+		for k, i := range order {
+			sorted[k] = level[i]
+		}
+		lists := make([][]uint32, len(level))
+		err := r.each(tableReferences, sorted, func(k int, value []byte) (err error) {
+			if lists[order[k]], err = appendNumbers(nil, value); err != nil {
+				err = corrupt(numberKey(tableReferences, sorted[k]), err)
+			}
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
-		g.start = append(g.start, uint32(len(g.edges)))
-		for _, n := range refs {
-			g.edges = append(g.edges, add(n))
+		for _, list := range lists {
+			g.start = append(g.start, uint32(len(g.edges)))
+			for _, n := range list {
+				g.edges = append(g.edges, add(n))
+			}
 		}
 	}
 	g.start = append(g.start, uint32(len(g.edges)))
 	return g, nil
 }
 
-// namesInOrder returns the paths of the nodes in order. It reads them in the order of their numbers, which is how they lie in
-// the database.
+// ascending returns the positions of numbers in the order of their size.
+func ascending(numbers []uint32) []int {
+	order := make([]int, len(numbers))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(numbers[a], numbers[b]) })
+	return order
+}
+
+// namesInOrder returns the paths of the nodes in order.
 func (s *Store) namesInOrder(r reader, g *graph, order []uint32) ([]store.StorePath, error) {
-	positions := make([]uint32, len(order))
-	for i := range positions {
-		positions[i] = uint32(i)
+	numbers := make([]uint32, len(order))
+	for k, i := range order {
+		numbers[k] = g.numbers[i]
 	}
-	slices.SortFunc(positions, func(a, b uint32) int { return int(g.numbers[order[a]]) - int(g.numbers[order[b]]) })
-	paths := make([]store.StorePath, len(order))
-	for _, i := range positions {
-		p, err := s.name(r, g.numbers[order[i]])
-		if err != nil {
-			return nil, err
-		}
-		paths[i] = p
-	}
-	return paths, nil
+	return s.names(r, numbers)
 }

@@ -1,6 +1,8 @@
 package local
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +37,9 @@ type reader interface {
 	// scan calls visit with each record whose key begins with prefix, in order, until it returns false or an error. Key and
 	// value are valid only during the call.
 	scan(prefix []byte, visit func(key, value []byte) (bool, error)) error
+	// each calls visit with the record of each number in a table, nil if there is none. It is much faster than get if the
+	// numbers ascend. The value is valid only during the call.
+	each(table byte, numbers []uint32, visit func(i int, value []byte) error) error
 }
 
 func openDatabase(o Options) (*database, error) {
@@ -142,6 +147,14 @@ func (db *database) scan(prefix []byte, visit func(key, value []byte) (bool, err
 	return scanRecords(db.pebble, prefix, visit)
 }
 
+func (db *database) each(table byte, numbers []uint32, visit func(i int, value []byte) error) error {
+	if err := db.enter(); err != nil {
+		return err
+	}
+	defer db.leave()
+	return eachRecord(db.pebble, table, numbers, visit)
+}
+
 // change makes all changes of a batch at once. With sync they are durable when it returns.
 func (db *database) change(sync bool, fill func(b *pebble.Batch) error) error {
 	if err := db.enter(); err != nil {
@@ -190,6 +203,10 @@ func (s *snapshot) scan(prefix []byte, visit func(key, value []byte) (bool, erro
 	return scanRecords(s.snap, prefix, visit)
 }
 
+func (s *snapshot) each(table byte, numbers []uint32, visit func(i int, value []byte) error) error {
+	return eachRecord(s.snap, table, numbers, visit)
+}
+
 func (s *snapshot) close() {
 	s.snap.Close()
 	s.db.leave()
@@ -224,6 +241,34 @@ func scanRecords(r pebble.Reader, prefix []byte, visit func(key, value []byte) (
 	}
 	if err := it.Error(); err != nil {
 		return fmt.Errorf("database: %w", databaseError(err))
+	}
+	return nil
+}
+
+func eachRecord(r pebble.Reader, table byte, numbers []uint32, visit func(i int, value []byte) error) error {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
+	if err != nil {
+		return fmt.Errorf("database: %w", databaseError(err))
+	}
+	defer it.Close()
+	key := numberKey(table, 0)
+	for i, n := range numbers {
+		binary.BigEndian.PutUint32(key[1:], n)
+		// Neighbours follow each other.
+		if !(i > 0 && numbers[i-1] < n && n-numbers[i-1] < 4 && it.Valid() && it.Next() && bytes.Equal(it.Key(), key)) {
+			it.SeekGE(key)
+		}
+		var value []byte
+		if it.Valid() && bytes.Equal(it.Key(), key) {
+			if value, err = it.ValueAndErr(); err != nil {
+				return fmt.Errorf("database: %w", databaseError(err))
+			}
+		} else if err := it.Error(); err != nil {
+			return fmt.Errorf("database: %w", databaseError(err))
+		}
+		if err := visit(i, value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

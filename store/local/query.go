@@ -51,15 +51,19 @@ func (s *Store) name(r reader, n uint32) (store.StorePath, error) {
 }
 
 func (s *Store) names(r reader, numbers []uint32) ([]store.StorePath, error) {
-	paths := make([]store.StorePath, 0, len(numbers))
-	for _, n := range numbers {
-		p, err := s.name(r, n)
-		if err != nil {
-			return nil, err
-		}
-		paths = append(paths, p)
+	order := ascending(numbers)
+	sorted := make([]uint32, len(order))
+	for k, i := range order {
+		sorted[k] = numbers[i]
 	}
-	return paths, nil
+	paths := make([]store.StorePath, len(numbers))
+	err := r.each(tableName, sorted, func(k int, value []byte) (err error) {
+		if paths[order[k]], err = decodePath(value); err != nil {
+			err = corrupt(numberKey(tableName, sorted[k]), err)
+		}
+		return err
+	})
+	return paths, err
 }
 
 // info is the record of a registered number, without path and references.
