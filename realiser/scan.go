@@ -6,9 +6,9 @@ import (
 
 const (
 	hashChars = 32 // characters of a store path's hash part
-	// filterBits is how many bits of an occurrence's first characters select a bit
-	// of the filter.
-	filterBits = 15
+	// The last characters of a hash part, five bits each, select a bit of the filter.
+	filterChars = 3
+	filterBits  = 5 * filterChars
 )
 
 // nix32Value holds the value of each character of Nix's base 32, and notNix32
@@ -32,7 +32,7 @@ const notNix32 = 0xff
 // A hash part is 32 characters of a small alphabet. So only the last byte of
 // each window of 32 is looked at: if it is of the alphabet its neighbours are
 // looked at, else the window moves on by 32. A run of 32 or more is rare outside
-// of text in small letters, and then a small bitmap over the first three
+// of text in small letters, and then a small bitmap over the last three
 // characters keeps most positions from being looked up.
 type refScanner struct {
 	candidates map[[hashChars]byte]store.StorePath // not found yet
@@ -52,14 +52,14 @@ func newRefScanner(candidates []store.StorePath) *refScanner {
 			continue
 		}
 		s.candidates[part] = p
-		bit := filterIndex(part[:])
+		bit := filterIndex(part[hashChars-filterChars:])
 		s.filter[bit/64] |= 1 << (bit % 64)
 	}
 	return s
 }
 
-// filterIndex is the number of the filter's bit for what begins with b, which
-// must be of the alphabet.
+// filterIndex is the number of the filter's bit for what ends in b, filterChars
+// bytes of the alphabet.
 func filterIndex(b []byte) uint {
 	return uint(nix32Value[b[0]])<<10 | uint(nix32Value[b[1]])<<5 | uint(nix32Value[b[2]])
 }
@@ -89,22 +89,37 @@ func (s *refScanner) Write(p []byte) (int, error) {
 func (s *refScanner) scan(b []byte) {
 	run := 0 // that many bytes of the window's beginning are known to be of the alphabet
 	for end := hashChars; end <= len(b); {
-		start := end - hashChars
+		known := end - hashChars + run
 		i := end - 1
-		for ; i >= start+run; i-- {
-			if nix32Value[b[i]] == notNix32 {
-				break
-			}
+		for i >= known && nix32Value[b[i]] != notNix32 {
+			i--
 		}
-		if i >= start+run {
+		if i >= known {
 			end, run = i+1+hashChars, end-1-i
 			continue
 		}
-		bit := filterIndex(b[start:])
-		if s.filter[bit/64]&(1<<(bit%64)) != 0 {
-			s.lookUp([hashChars]byte(b[start:end]))
+		end, run = s.scanRun(b, end), 0
+	}
+}
+
+// scanRun looks at the window that ends at end, which is all of the alphabet,
+// and at those that follow while the run of such bytes lasts. It returns the end
+// of the next window that can be one.
+func (s *refScanner) scanRun(b []byte, end int) int {
+	last := filterIndex(b[end-filterChars : end])
+	for {
+		if s.filter[last/64]&(1<<(last%64)) != 0 {
+			s.lookUp([hashChars]byte(b[end-hashChars : end]))
 		}
-		end, run = end+1, hashChars-1
+		if end == len(b) {
+			return end + 1
+		}
+		v := nix32Value[b[end]]
+		end++
+		if v == notNix32 {
+			return end + hashChars
+		}
+		last = (last<<5 | uint(v)) % (1 << filterBits)
 	}
 }
 
