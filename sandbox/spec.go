@@ -1,59 +1,60 @@
 package sandbox
 
 // Spec describes one build. It is plain data that crosses a process boundary: the zero value of every optional field has
-// a meaning, and nothing in it refers to the process that made it. Paths are absolute and clean.
+// a meaning, and nothing in it refers to the process that made it. Paths are absolute and clean. Strings are bytes, as the
+// kernel has them, and need not be UTF-8: do not send a Spec as JSON, which would change them.
 type Spec struct {
 	// Builder is the program, as a path inside the sandbox.
-	Builder string `json:"builder"`
+	Builder string
 	// Args is the whole argument vector. Args[0] is what the builder sees as its own name (Nix: the base name of Builder).
-	Args []string `json:"args"`
+	Args []string
 	// Env is the whole environment, each "NAME=value". Nothing is added or inherited.
-	Env []string `json:"env"`
+	Env []string
 	// Dir is the working directory inside the sandbox. Empty: TmpDirInSandbox.
-	Dir string `json:"dir,omitempty"`
+	Dir string
 
 	// StoreDir is the store directory's name inside the sandbox, usually /nix/store.
-	StoreDir string `json:"storeDir"`
+	StoreDir string
 	// BuildStore is the host directory that becomes StoreDir. Outputs appear in it. It must be writable for the build's
 	// user: Nix has it owned by root, group HostGID, mode 01775. Mount points of inputs are made in it, and removed
 	// before Run returns.
-	BuildStore string `json:"buildStore"`
+	BuildStore string
 	// BuildDir is the host directory that becomes TmpDirInSandbox. It must belong to HostUID.
-	BuildDir string `json:"buildDir"`
+	BuildDir string
 	// TmpDirInSandbox is the name of BuildDir inside the sandbox. Empty: /build.
-	TmpDirInSandbox string `json:"tmpDirInSandbox,omitempty"`
+	TmpDirInSandbox string
 	// TmpDir is the host directory that becomes /tmp; it should have mode 01777. Empty: a tmpfs, that is, memory.
-	TmpDir string `json:"tmpDir,omitempty"`
+	TmpDir string
 	// Mounts are the inputs and whatever else is made visible. Their order does not matter.
-	Mounts []Mount `json:"mounts,omitempty"`
+	Mounts []Mount
 
 	// Network keeps the host's network (fixed-output builds), with /etc/resolv.conf, hosts and services of the host.
 	// Otherwise there is only a loopback interface, private to the build.
-	Network bool `json:"network,omitempty"`
+	Network bool
 
 	// UID and GID are the builder's ids inside. Nix: 1000 and 100.
-	UID int `json:"uid"`
-	GID int `json:"gid"`
+	UID int
+	GID int
 	// HostUID and HostGID are who that is outside, who owns the outputs. CallingUser: whoever runs the sandbox, the only choice
 	// without privileges.
-	HostUID int `json:"hostUid"`
-	HostGID int `json:"hostGid"`
+	HostUID int
+	HostGID int
 
 	// Platform is the system that the build is for, "x86_64-linux" for example. A 32-bit one that this machine runs gets
 	// its personality, so that uname(2) tells it. Empty: the machine's own.
-	Platform string `json:"platform,omitempty"`
+	Platform string
 	// Hostname and Domainname are what uname(2) says. Empty: "localhost" and "(none)".
-	Hostname   string `json:"hostname,omitempty"`
-	Domainname string `json:"domainname,omitempty"`
+	Hostname   string
+	Domainname string
 	// DevShmSize limits /dev/shm, in tmpfs's notation ("50%", "1g"). Empty: half of memory, as tmpfs has it.
-	DevShmSize string `json:"devShmSize,omitempty"`
+	DevShmSize string
 
 	// NoSyscallFilter leaves out the seccomp filter (Nix: filter-syscalls = false).
-	NoSyscallFilter bool `json:"noSyscallFilter,omitempty"`
+	NoSyscallFilter bool
 	// AllowNewPrivileges leaves out no_new_privs (Nix: allow-new-privileges).
-	AllowNewPrivileges bool `json:"allowNewPrivileges,omitempty"`
+	AllowNewPrivileges bool
 	// Limits are resource limits, soft and hard alike. Core size is always 0.
-	Limits []Limit `json:"limits,omitempty"`
+	Limits []Limit
 }
 
 // CallingUser as HostUID or HostGID stands for the effective id of the process that runs the sandbox.
@@ -63,22 +64,22 @@ const CallingUser = -1
 type Mount struct {
 	// Source is a path on the host. If it is a symbolic link, the link itself is made again at Target: a link is
 	// never followed in its last component.
-	Source string `json:"source"`
+	Source string
 	// Target is the path inside the sandbox. Missing parents are made.
-	Target string `json:"target"`
+	Target string
 	// Writable: otherwise the mount is read-only, with all that is below it.
-	Writable bool `json:"writable,omitempty"`
+	Writable bool
 	// Devices: device nodes at or below Source work (/dev/kvm). Otherwise opening one fails.
-	Devices bool `json:"devices,omitempty"`
+	Devices bool
 	// Optional: a Source that does not exist (ENOENT) is passed over. Any other error is still an error.
-	Optional bool `json:"optional,omitempty"`
+	Optional bool
 }
 
 // Limit is a resource limit as in setrlimit(2).
 type Limit struct {
 	// Resource is the number of an RLIMIT_ constant (golang.org/x/sys/unix has them).
-	Resource int    `json:"resource"`
-	Value    uint64 `json:"value"`
+	Resource int
+	Value    uint64
 }
 
 // InsideDir is TmpDirInSandbox with its default.

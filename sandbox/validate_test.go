@@ -1,10 +1,8 @@
 package sandbox_test
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,17 +70,6 @@ func TestValidate(t *testing.T) {
 				t.Fatalf("got %v, want one line with %s", err, c.says)
 			}
 		})
-	}
-}
-
-func TestSpecCrossesJSON(t *testing.T) {
-	data, err := json.Marshal(good())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back sandbox.Spec
-	if err := json.Unmarshal(data, &back); err != nil || !reflect.DeepEqual(&back, good()) {
-		t.Fatalf("%v\n%s", err, data)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 //	control   SOCK_SEQPACKET, request and reply, one JSON object a packet. A start request carries two descriptors: the
 //	          set-up process's end of the job socket, and the builder's side of the pseudo-terminal.
 //	handover  SOCK_SEQPACKET, one empty-bodied packet with those two descriptors. It says "your ids are mapped, go".
-//	job       SOCK_STREAM. Towards the set-up process: the length in 8 bytes (little endian), then a job as JSON. Back:
+//	job       SOCK_STREAM. Towards the set-up process: the length in 8 bytes (little endian), then a job (encodeJob). Back:
 //	          a failure as JSON, or readyByte just before execve(2), then, if that fails, a failure.
 //	          End of file after readyByte means that the builder runs.
 const (
@@ -60,11 +60,11 @@ type reply struct {
 
 // job is all that a set-up process needs to know.
 type job struct {
-	Spec *sandbox.Spec `json:"spec"`
+	Spec *sandbox.Spec
 	// Filter is the seccomp program, in the machine's own byte order. Empty: none.
-	Filter []byte `json:"filter,omitempty"`
+	Filter []byte
 	// HostRoot: the builder has the user id of the host's root.
-	HostRoot bool `json:"hostRoot,omitempty"`
+	HostRoot bool
 }
 
 // failure is a sandbox.SetupError in transit.

@@ -128,10 +128,7 @@ func (r *Runner) begin(c *control, s *sandbox.Spec) (_ *running, err error) {
 	if !s.NoSyscallFilter {
 		j.Filter = r.filter
 	}
-	b := &running{control: c}
-	if b.job, err = json.Marshal(j); err != nil {
-		return nil, setupError(sandbox.StageSpec, "", "", err)
-	}
+	b := &running{control: c, job: encodeJob(&j)}
 	if len(b.job) > maxJob {
 		return nil, setupError(sandbox.StageSpec, "", "", fmt.Errorf("%d bytes, more than %d", len(b.job), maxJob))
 	}

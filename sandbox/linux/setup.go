@@ -83,14 +83,7 @@ func readJob(r io.Reader) (*job, error) {
 	if _, err := io.ReadFull(r, data); err != nil {
 		return nil, fmt.Errorf("read job: %w", err)
 	}
-	j := &job{}
-	if err := json.Unmarshal(data, j); err != nil {
-		return nil, fmt.Errorf("job: %w", err)
-	}
-	if j.Spec == nil {
-		return nil, errors.New("job: no spec")
-	}
-	return j, nil
+	return decodeJob(data)
 }
 
 func report(w io.Writer, err error) error {

@@ -112,6 +112,17 @@ func firstDifference(got, want string) string {
 	return ""
 }
 
+// TestBytes: arguments, variables and file names are bytes, not text in some encoding.
+func TestBytes(t *testing.T) {
+	s := newSpec(t, "")
+	odd := "\xff\xfe\x80 \xc3\xa9 \n\\ $(x)"
+	s.Env = append(s.Env, "ODD="+odd)
+	s.Args = []string{"sh", "-c", `printf %s "$ODD$0$1"`, odd, "\x01\xa0"}
+	if got, want := run(t, s), odd+odd+"\x01\xa0"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+}
+
 // TestRawTerminal: the log is what was written, byte for byte.
 func TestRawTerminal(t *testing.T) {
 	s := newSpec(t, `printf 'a\nb\r\n\003\004\021\377 end'`)
