@@ -1,0 +1,55 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is every setting with its value. Make one with [Load], or with [Default] where no file shall matter.
+type Config struct {
+	StoreDir, StateDir, ObjectDir, RuntimeDir string
+
+	Substituters                      []string
+	TrustedPublicKeys                 []string
+	RequireSigs, Substitute, Fallback bool
+	MaxSubstitutionJobs               Count
+	HTTPConnections                   Count
+	ConnectTimeout, StallTimeout      time.Duration
+	DownloadAttempts                  Count
+	NarInfoPositiveTTL, NarInfoNegTTL time.Duration
+
+	System                         string
+	ExtraPlatforms, SystemFeatures []string
+	MaxJobs, Cores                 Count
+	KeepGoing, KeepFailed          bool
+	Timeout, MaxSilentTime         time.Duration
+	MaxLogSize                     Size
+	LogLines                       Count
+	BuildDir, BuildUsersGroup      string
+
+	SandboxPaths      []string
+	SandboxDevShmSize string
+
+	SecretKeyFiles               []string
+	KeepDerivations, KeepOutputs bool
+	AllowedUsers                 []string
+
+	origins map[string]Origin // of the settings that something set
+}
+
+// Count is a number of things. "auto" in a file is the number of processors.
+type Count int
+
+// Size is a number of bytes. K, M, G and T after the number multiply it by powers of 1024.
+type Size int64
+
+// Origin says where a value came from.
+type Origin struct {
+	Source string // a file's path, "--option", or the name of an environment variable
+	Line   int    // in the file, from 1; otherwise 0
+}
+
+// Origin says where the value of a setting came from; false if it is the default.
+func (c *Config) Origin(name string) (Origin, bool) {
+	o, ok := c.origins[name]
+	return o, ok
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+
+	"larder/store"
+)
+
+// Settings is the table of everything that larder.conf can say, in the order in which it is documented. It is shared: do not
+// change it.
+func Settings() []Setting { return table }
+
+var table = []Setting{
+	// Places.
+	{Name: "store-dir", Default: string(store.DefaultDir), check: checkStoreDir,
+		Doc:   "The store directory, as store paths have it. Digests depend on it: a cache made for another one is of no use.",
+		field: func(c *Config) any { return &c.StoreDir }},
+	{Name: "state-dir", Default: "", check: checkAbsolute,
+		Doc:   "Where the database, logs and GC roots are. Empty: /var/lib/larder for root, $XDG_DATA_HOME/larder for a user.",
+		field: func(c *Config) any { return &c.StateDir }},
+	{Name: "object-dir", Default: "", check: checkAbsolute,
+		Doc:   "Where store objects lie as plain files. Empty: in store-dir itself, underneath the mount; for a user who leaves store-dir at its default, in state-dir/store.",
+		field: func(c *Config) any { return &c.ObjectDir }},
+	{Name: "runtime-dir", Default: "", check: checkAbsolute,
+		Doc:   "Where the control socket is. Empty: state-dir if that was set; else /run/larder for root, $XDG_RUNTIME_DIR/larder for a user.",
+		field: func(c *Config) any { return &c.RuntimeDir }},
+
+	// Substitution.
+	{Name: "substituters", Aliases: []string{"binary-caches"}, Default: "https://cache.nixos.org/",
+		Doc:   "URLs of binary caches. The one with the lowest priority number is asked first; ?priority=N in a URL replaces what the cache says.",
+		field: func(c *Config) any { return &c.Substituters }},
+	{Name: "trusted-public-keys", Aliases: []string{"binary-cache-public-keys"}, check: checkPublicKey,
+		Default: "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+		Doc:     "Keys whose signatures make a path of a binary cache acceptable.",
+		field:   func(c *Config) any { return &c.TrustedPublicKeys }},
+	{Name: "require-sigs", Default: "true",
+		Doc:   "Whether a path of a binary cache needs a signature by a trusted key, unless it is content-addressed or the cache's URL has ?trusted=true.",
+		field: func(c *Config) any { return &c.RequireSigs }},
+	{Name: "substitute", Aliases: []string{"build-use-substitutes"}, Default: "true",
+		Doc:   "Whether binary caches are used at all.",
+		field: func(c *Config) any { return &c.Substitute }},
+	{Name: "fallback", Aliases: []string{"build-fallback"}, Default: "false",
+		Doc:   "Build a derivation when substituting its outputs failed, and not only when no cache has them.",
+		field: func(c *Config) any { return &c.Fallback }},
+	{Name: "max-substitution-jobs", Aliases: []string{"substitution-max-jobs"}, Default: "16",
+		Doc:   "How many paths are substituted at a time.",
+		field: func(c *Config) any { return &c.MaxSubstitutionJobs }},
+	{Name: "http-connections", Aliases: []string{"binary-caches-parallel-connections"}, Default: "25",
+		Doc:   "How many connections are open to a cache at most. 0: no limit.",
+		field: func(c *Config) any { return &c.HTTPConnections }},
+	{Name: "connect-timeout", Default: "5",
+		Doc:   "How long making a connection to a cache may take. 0: as long as the system allows.",
+		field: func(c *Config) any { return &c.ConnectTimeout }},
+	{Name: "stalled-download-timeout", Default: "300",
+		Doc:   "After how long without a byte a download is given up and tried again.",
+		field: func(c *Config) any { return &c.StallTimeout }},
+	{Name: "download-attempts", Default: "5",
+		Doc:   "How often a download is tried before it counts as failed.",
+		field: func(c *Config) any { return &c.DownloadAttempts }},
+	{Name: "narinfo-cache-positive-ttl", Default: "2592000",
+		Doc:   "How long it is remembered that a cache has a path.",
+		field: func(c *Config) any { return &c.NarInfoPositiveTTL }},
+	{Name: "narinfo-cache-negative-ttl", Default: "3600",
+		Doc:   "How long it is remembered that a cache does not have a path.",
+		field: func(c *Config) any { return &c.NarInfoNegTTL }},
+
+	// Building.
+	{Name: "system", Default: thisSystem(), check: checkWord,
+		Doc:   "The system that builds happen for on this machine.",
+		field: func(c *Config) any { return &c.System }},
+	{Name: "extra-platforms", Default: "",
+		Doc:   "Further systems that this machine runs, such as i686-linux.",
+		field: func(c *Config) any { return &c.ExtraPlatforms }},
+	{Name: "system-features", Default: "benchmark big-parallel nixos-test",
+		Doc:   "What derivations may demand with requiredSystemFeatures.",
+		field: func(c *Config) any { return &c.SystemFeatures }},
+	{Name: "max-jobs", Aliases: []string{"build-max-jobs"}, Default: "1",
+		Doc:   "How many derivations are built at a time. \"auto\": one per processor.",
+		field: func(c *Config) any { return &c.MaxJobs }},
+	{Name: "cores", Aliases: []string{"build-cores"}, Default: "0",
+		Doc:   "NIX_BUILD_CORES of a build: how many processors it should use. 0: all of them.",
+		field: func(c *Config) any { return &c.Cores }},
+	{Name: "keep-going", Aliases: []string{"build-keep-going"}, Default: "false",
+		Doc:   "Go on with what is independent of a failure.",
+		field: func(c *Config) any { return &c.KeepGoing }},
+	{Name: "keep-failed", Default: "false",
+		Doc:   "Keep the build directory of a build that failed.",
+		field: func(c *Config) any { return &c.KeepFailed }},
+	{Name: "timeout", Aliases: []string{"build-timeout"}, Default: "0",
+		Doc:   "How long a build may take. 0: for ever.",
+		field: func(c *Config) any { return &c.Timeout }},
+	{Name: "max-silent-time", Aliases: []string{"build-max-silent-time"}, Default: "0",
+		Doc:   "How long a build may write nothing to its log. 0: for ever.",
+		field: func(c *Config) any { return &c.MaxSilentTime }},
+	{Name: "max-log-size", Aliases: []string{"build-max-log-size"}, Default: "0",
+		Doc:   "How much a build may write to its log. 0: no limit.",
+		field: func(c *Config) any { return &c.MaxLogSize }},
+	{Name: "log-lines", Default: "25",
+		Doc:   "How many of the last lines of its log the error about a failed build shows.",
+		field: func(c *Config) any { return &c.LogLines }},
+	{Name: "build-dir", Default: "", check: checkAbsolute,
+		Doc:   "Where build directories are made. Empty: builds in state-dir.",
+		field: func(c *Config) any { return &c.BuildDir }},
+	{Name: "build-users-group", Default: "",
+		Doc:   "The group whose members builders run as, one build at a time each, if Larder runs as root. Empty: they run as root, without any capability.",
+		field: func(c *Config) any { return &c.BuildUsersGroup }},
+
+	// Sandbox.
+	{Name: "sandbox-paths", Aliases: []string{"build-chroot-dirs", "build-sandbox-paths"}, Default: "", check: checkSandboxPath,
+		Doc:   "Files and directories of this machine that every build sees, each as INSIDE=OUTSIDE or just PATH. A ? at the end: only if it exists.",
+		field: func(c *Config) any { return &c.SandboxPaths }},
+	{Name: "sandbox-dev-shm-size", Default: "50%", check: checkWord,
+		Doc:   "The size of /dev/shm inside the sandbox, as tmpfs has it: 50%, 1g.",
+		field: func(c *Config) any { return &c.SandboxDevShmSize }},
+
+	// Store.
+	{Name: "secret-key-files", Default: "", check: checkAbsolute,
+		Doc:   "Files with secret keys that sign what is built here.",
+		field: func(c *Config) any { return &c.SecretKeyFiles }},
+	{Name: "keep-derivations", Aliases: []string{"gc-keep-derivations"}, Default: "true",
+		Doc:   "Whether garbage collection keeps the derivations of what is alive.",
+		field: func(c *Config) any { return &c.KeepDerivations }},
+	{Name: "keep-outputs", Aliases: []string{"gc-keep-outputs"}, Default: "false",
+		Doc:   "Whether garbage collection keeps the outputs of derivations that are alive.",
+		field: func(c *Config) any { return &c.KeepOutputs }},
+	{Name: "allowed-users", Default: "",
+		Doc:   "Who else than root and the daemon's own user may use its control socket: names, @groups, or * for everybody. They can realise, add and read; garbage collection and GC roots stay with the owner.",
+		field: func(c *Config) any { return &c.AllowedUsers }},
+}
+
+func thisSystem() string {
+	arch := map[string]string{"amd64": "x86_64", "386": "i686", "arm64": "aarch64"}[runtime.GOARCH]
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	return arch + "-" + runtime.GOOS
+}
+
+func checkAbsolute(s string) error {
+	if s != "" && (!path.IsAbs(s) || path.Clean(s) != s || strings.ContainsRune(s, 0)) {
+		return fmt.Errorf("%q is not an absolute path in its shortest form", s)
+	}
+	return nil
+}
+
+func checkStoreDir(s string) error {
+	_, err := store.ParseDir(s)
+	return err
+}
+
+func checkPublicKey(s string) error {
+	_, err := store.ParsePublicKey(s)
+	return err
+}
+
+func checkWord(s string) error {
+	if s == "" || strings.ContainsAny(s, " \t\x00") {
+		return fmt.Errorf("%q is not a single word", s)
+	}
+	return nil
+}
+
+func checkSandboxPath(s string) error {
+	_, err := ParseSandboxPath(s)
+	return err
+}
+
+// SandboxPath is an element of sandbox-paths.
+type SandboxPath struct {
+	Inside, Outside string
+	Optional        bool
+}
+
+// ParseSandboxPath parses INSIDE=OUTSIDE or PATH, with ? at the end for what may be missing.
+func ParseSandboxPath(s string) (SandboxPath, error) {
+	var p SandboxPath
+	s, p.Optional = strings.CutSuffix(s, "?")
+	inside, outside, ok := strings.Cut(s, "=")
+	if !ok {
+		outside = inside
+	}
+	p.Inside, p.Outside = path.Clean(inside), path.Clean(outside)
+	if !path.IsAbs(inside) || !path.IsAbs(outside) || p.Inside == "/" {
+		return p, fmt.Errorf("%q is not PATH or INSIDE=OUTSIDE with absolute paths", s)
+	}
+	return p, nil
+}
