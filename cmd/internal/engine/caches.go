@@ -1,0 +1,104 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"larder/cmd/internal/config"
+	"larder/store"
+	"larder/store/cache"
+)
+
+// CacheOptions are what a configuration says about binary caches, without a memory of answers.
+func CacheOptions(c *config.Config) (cache.Options, error) {
+	o := cache.Options{
+		StoreDir: store.Dir(c.StoreDir), Attempts: max(1, int(c.DownloadAttempts)),
+		ConnectTimeout: orUnlimited(c.ConnectTimeout), StallTimeout: orUnlimited(c.StallTimeout), Connections: int(c.HTTPConnections),
+		PositiveTTL: orNothing(c.NarInfoPositiveTTL), NegativeTTL: orNothing(c.NarInfoNegTTL),
+	}
+	if o.Connections == 0 {
+		o.Connections = 1 << 10
+	}
+	keys := store.KeyRing{}
+	for _, text := range c.TrustedPublicKeys {
+		k, err := store.ParsePublicKey(text)
+		if err != nil {
+			return o, fmt.Errorf("setting trusted-public-keys: %w", err)
+		}
+		keys[k.Name] = append(keys[k.Name], k)
+	}
+	o.Policy = cache.Policy{Keys: keys, RequireSigs: c.RequireSigs}
+	return o, nil
+}
+
+// orUnlimited: 0 stands for no limit in the configuration, and for the default in the library.
+func orUnlimited(d time.Duration) time.Duration {
+	if d == 0 {
+		return 365 * 24 * time.Hour
+	}
+	return d
+}
+
+// orNothing: 0 stands for not at all in the configuration, and for the default in the library.
+func orNothing(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
+
+func (e *Engine) openCaches(ctx context.Context) (caches []*cache.Cache, err error) {
+	o, err := CacheOptions(e.config)
+	if err != nil {
+		return nil, err
+	}
+	o.Logger = e.log
+	if !e.opt.ReadOnly {
+		o.Memory = e.store
+	}
+	defer func() {
+		if err != nil {
+			for _, c := range caches {
+				err = errors.Join(err, c.Close())
+			}
+		}
+	}()
+	for _, url := range e.config.Substituters {
+		c, err := cache.Open(ctx, url, o)
+		if err != nil {
+			return caches, fmt.Errorf("setting substituters: %w", err)
+		}
+		caches = append(caches, c)
+	}
+	return caches, nil
+}
+
+const maxKeyFile = 4096 // bytes
+
+// ReadKeys reads secret key files.
+func ReadKeys(files []string) (keys []store.SecretKey, err error) {
+	for _, name := range files {
+		k, err := readKey(name)
+		if err != nil {
+			return nil, fmt.Errorf("setting secret-key-files: %w", err)
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func readKey(name string) (store.SecretKey, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return store.SecretKey{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return store.SecretKey{}, err
+	}
+	k, err := store.ParseSecretKey(string(text))
+	if err != nil {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return k, err
+}

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"larder/cmd/internal/config"
+	"larder/cmd/internal/control"
+	"larder/realiser"
+	"larder/store"
+	"larder/store/cache"
+	"larder/store/derivation"
+	"larder/store/local"
+)
+
+// Options say which store to open and what for.
+type Options struct {
+	Config *config.Config
+	// ReadOnly: queries only. Several processes may do that at a time, and no store is made where there is none.
+	ReadOnly bool
+	Version  string // of Larder
+	Daemon   bool   // this process answers others
+	Mount    string // where the store is mounted by this process; ""
+	Logger   *slog.Logger
+}
+
+// Engine is an open store with everything that fills it. Its methods may be called concurrently.
+type Engine struct {
+	opt    Options
+	config *config.Config
+	log    *slog.Logger
+	store  *local.Store
+	hasher *derivation.Hasher
+
+	mu       sync.Mutex // guards what follows
+	closed   bool
+	shown    Shown // nil while no file system shows the objects
+	caches   []*cache.Cache
+	sandbox  *sandbox
+	realiser *realiser.Realiser // nil until it is needed
+}
+
+var _ control.Service = (*Engine)(nil)
+
+// Open opens the store. Errors are those of local.Open.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{opt: o, config: o.Config, log: o.Logger}
+	var err error
+	e.store, err = local.Open(ctx, local.Options{
+		StoreDir: store.Dir(o.Config.StoreDir), ObjectDir: o.Config.ObjectDir, StateDir: o.Config.StateDir,
+		ReadOnly: o.ReadOnly, Logger: o.Logger, OnDelete: e.onDelete,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening the store: %w", err)
+	}
+	e.hasher = derivation.NewHasher(e.store.Dir(), e.store.Derivation)
+	return e, nil
+}
+
+// Store is the local store, for who serves it otherwise. It is closed with the engine.
+func (e *Engine) Store() *local.Store { return e.store }
+
+// Realiser starts the realiser if need be. It is closed with the engine. That of a store that is open for reading can plan
+// and explain, and fails at anything else.
+func (e *Engine) Realiser(ctx context.Context) (*realiser.Realiser, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.realiser != nil {
+		return e.realiser, nil
+	}
+	if e.closed {
+		return nil, local.ErrClosed
+	}
+	o, err := e.realiserOptionsLocked(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.realiser, err = realiser.New(o)
+	return e.realiser, err
+}
+
+func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, error) {
+	c := e.config
+	o := realiser.Options{
+		Store: e.store, MaxJobs: int(c.MaxJobs), MaxSubstitutionJobs: max(1, int(c.MaxSubstitutionJobs)), Cores: int(c.Cores),
+		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
+		NoSubstitutes: !c.Substitute, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
+		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines), Logger: e.log,
+	}
+	if len(c.ExtraPlatforms) > 0 {
+		o.ExtraPlatforms = c.ExtraPlatforms
+	}
+	if o.MaxJobs == 0 {
+		o.MaxJobs = realiser.NoBuilds
+	}
+	var err error
+	if o.SecretKeys, err = ReadKeys(c.SecretKeyFiles); err != nil {
+		return o, err
+	}
+	if o.BuildUsers, err = buildUsers(c.BuildUsersGroup, os.Geteuid()); err != nil {
+		return o, err
+	}
+	if o.SandboxPaths, err = sandboxMounts(c.SandboxPaths); err != nil {
+		return o, err
+	}
+	if e.caches == nil {
+		if e.caches, err = e.openCaches(ctx); err != nil {
+			return o, err
+		}
+	}
+	for _, c := range e.caches {
+		o.Substituters = append(o.Substituters, c)
+	}
+	e.sandbox = &sandbox{devShmSize: c.SandboxDevShmSize}
+	o.Sandbox = e.sandbox
+	return o, nil
+}
+
+// Close ends everything, in the order that the package's manual says. It may be called more than once.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	var errs []error
+	if e.realiser != nil {
+		errs = append(errs, e.realiser.Close())
+	}
+	if e.sandbox != nil {
+		errs = append(errs, e.sandbox.Close())
+	}
+	for _, c := range e.caches {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(append(errs, e.store.Close())...)
+}
