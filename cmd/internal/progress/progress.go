@@ -1,0 +1,90 @@
+package progress
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"larder/realiser"
+	"larder/store"
+)
+
+// Options say how to show progress.
+type Options struct {
+	Dir      store.Dir
+	Terminal bool // the writer is one
+	Verbose  bool // with what builders say
+}
+
+// Progress shows events.
+type Progress interface {
+	// Event takes the next event. Calls must not overlap.
+	Event(realiser.Event)
+	// Close removes what moves. No Event may follow.
+	Close()
+}
+
+// New shows progress on w.
+func New(w io.Writer, o Options) Progress {
+	if o.Terminal {
+		return newBars(w, o)
+	}
+	return &lines{w: w, opt: o, said: map[uint64]realiser.Phase{}}
+}
+
+// lines is progress for a file, a pipe or a log.
+type lines struct {
+	w    io.Writer
+	opt  Options
+	said map[uint64]realiser.Phase // of goals under way
+}
+
+// Event implements Progress. That a line can't be written is no reason to stop the work.
+func (l *lines) Event(e realiser.Event) {
+	switch e.Type {
+	case realiser.GoalPhase:
+		if text := beginning(l.opt.Dir, &e); text != "" && l.said[e.Goal] != e.Phase {
+			l.said[e.Goal] = e.Phase
+			fmt.Fprintln(l.w, text)
+		}
+	case realiser.GoalLog:
+		if l.opt.Verbose {
+			fmt.Fprintln(l.w, logLine(&e))
+		}
+	case realiser.GoalFinished:
+		delete(l.said, e.Goal)
+	}
+}
+
+// Close implements Progress.
+func (l *lines) Close() {}
+
+// beginning says what a goal begins to do, if that is worth a line.
+func beginning(d store.Dir, e *realiser.Event) string {
+	switch e.Phase {
+	case realiser.PhaseBuilding:
+		return "building " + d.Join(e.Path)
+	case realiser.PhaseDownloading:
+		text := "fetching " + d.Join(e.Path)
+		if e.Detail != "" {
+			text += " from " + clean(e.Detail)
+		}
+		return text
+	}
+	return ""
+}
+
+// logLine is a line that a builder wrote, with the name of its derivation.
+func logLine(e *realiser.Event) string {
+	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + clean(e.Line)
+}
+
+// clean takes from text of others what could do harm on a terminal.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) {
+			return r
+		}
+		return -1
+	}, s)
+}
