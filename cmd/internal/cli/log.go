@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"larder/cmd/internal/control"
+	"larder/store"
+)
+
+func (a *app) logCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "log PATH|DRV",
+		Short: "Print the log of a build",
+		Long: `Prints what the builder of a derivation, or of the derivation that makes PATH, last wrote: as it is into a file or
+pipe, without what could upset it on a terminal.`,
+		Example: "  larder log /nix/store/2ndhd8xw8i2d4sdrl2fbvjdfdfdgs6p9-hello-2.12.1.drv",
+		Args:    exactly(1, 1, "a store path"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withPaths(c.Context(), reading, args, func(s control.Service, paths []store.StorePath) error {
+				log, err := s.Log(c.Context(), paths[0])
+				if err != nil {
+					return err
+				}
+				defer log.Close()
+				if isTerminal(a.Out) {
+					return a.printLog(log)
+				}
+				_, err = io.Copy(a.Out, log)
+				return err
+			})
+		},
+	}
+}
+
+func (a *app) printLog(log io.Reader) error {
+	r := bufio.NewReader(log)
+	for {
+		line, err := r.ReadString('\n')
+		if line != "" {
+			if _, err := fmt.Fprintln(a.Out, printable(line)); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
