@@ -21,6 +21,8 @@ type Cache struct {
 	infos    flights[struct{}, Info]
 	narInfos flights[[20]byte, string]
 
+	warned sync.Once
+
 	infoMu sync.Mutex // guards info
 	info   *Info      // once known
 }
@@ -108,9 +110,7 @@ func (c *Cache) checkInfo(i *Info) error {
 
 func (c *Cache) readInfo(ctx context.Context) (Info, error) {
 	text, remembered, err := c.memory.GetCacheInfo(ctx, c.name)
-	if err != nil {
-		c.opt.Logger.Warn("the memory of binary caches fails", "error", err)
-	}
+	c.warn(err)
 	if !remembered || err != nil {
 		b, err := c.files.get(ctx, infoName, maxInfo)
 		switch {
@@ -143,9 +143,11 @@ func (c *Cache) readInfo(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-// warn reports a failing memory.
+// warn reports a failing memory, once: it may be read-only on purpose.
 func (c *Cache) warn(err error) {
-	if err != nil {
-		c.opt.Logger.Warn("binary cache answers can't be remembered", "cache", c.name, "error", err)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		c.warned.Do(func() {
+			c.opt.Logger.Warn("answers of a binary cache can't be remembered", "cache", c.name, "error", err)
+		})
 	}
 }

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"larder/store"
@@ -51,7 +50,7 @@ func narInfoName(p store.StorePath) string { return p.HashPart() + ".narinfo" }
 func (c *Cache) narInfoText(ctx context.Context, p store.StorePath) (string, error) {
 	text, known, err := c.memory.GetNarInfo(ctx, c.name, p.Digest())
 	if err != nil {
-		c.warn(fmt.Errorf("asking for %s: %w", p, err))
+		c.warn(err)
 	} else if known && text == "" {
 		return "", store.ErrNotFound
 	} else if known {

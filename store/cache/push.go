@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"sync"
@@ -11,6 +12,15 @@ import (
 	"golang.org/x/sync/errgroup"
 	"larder/store"
 )
+
+// PathSource is where pushed paths come from; *local.Store is one.
+type PathSource interface {
+	Dir() store.Dir
+	PathInfo(ctx context.Context, p store.StorePath) (*store.PathInfo, error)
+	DumpNAR(ctx context.Context, w io.Writer, p store.StorePath) error
+}
+
+var errNotWritable = errors.New("only file:// caches can be written")
 
 // PushOptions say how paths are written to a cache. Zero fields are taken from the cache's URL.
 type PushOptions struct {
