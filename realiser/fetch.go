@@ -40,7 +40,9 @@ func (r *Realiser) fetch(g *goal, s Substituter, info *store.NarInfo) (err error
 		}
 	}()
 	r.enter(g, PhaseDownloading, s.String())
-	if err := r.unpack(g, s, info, temp); err != nil {
+	if err := r.unpack(g, s, info, temp); errors.Is(err, store.ErrCorrupt) {
+		return fmt.Errorf("%s: %w", s, err)
+	} else if err != nil {
 		return err
 	}
 	r.enter(g, PhaseRegistering, "")

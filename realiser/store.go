@@ -41,7 +41,7 @@ type Store interface {
 
 // Substituter is a source of finished store objects. *cache.Cache is one. What
 // NarInfo returns is accepted: whoever made the Substituter has checked
-// signatures.
+// signatures. Errors name the substituter.
 type Substituter interface {
 	String() string // its URL, for messages
 	// Priority orders substituters, lowest first. It is asked rarely.

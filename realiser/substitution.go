@@ -42,7 +42,7 @@ func (r *Realiser) substitute(g *goal) result {
 			// Also if it has the path no more, although its narinfo promised it (as in Nix).
 		default:
 			r.opt.Logger.Warn("substituter failed", "substituter", s.String(), "path", p.String(), "err", err)
-			tried.failures = append(tried.failures, fmt.Errorf("%s: %w", s, err))
+			tried.failures = append(tried.failures, err)
 		}
 	}
 	return r.exhausted(g, tried)
@@ -69,11 +69,11 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		return err
 	}
 	if info.Path != g.key.path {
-		return fmt.Errorf("%w: its narinfo for %s is about %s", store.ErrCorrupt, g.key.path, info.Path)
+		return fmt.Errorf("%s: %w: its narinfo for %s is about %s", s, store.ErrCorrupt, g.key.path, info.Path)
 	}
 	if !info.CA.IsZero() && !info.ContentAddressed(r.dir) {
-		return fmt.Errorf("%w: %s claims to be content-addressed, but does not have the path that follows from %s",
-			store.ErrCorrupt, info.Path, info.CA)
+		return fmt.Errorf("%s: %w: %s claims to be content-addressed, but does not have the path that follows from %s",
+			s, store.ErrCorrupt, info.Path, info.CA)
 	}
 	if g.bytesTotal.Swap(int64(info.NarSize)) == 0 {
 		r.events.count(func(c *Counts) {
@@ -83,10 +83,11 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 	}
 	complete, err := r.realiseReferences(g, info)
 	if err != nil {
+		err = fmt.Errorf("%s: %w", s, err)
 		if complete {
 			return err
 		}
-		tried.incomplete = fmt.Errorf("%s: %w", s, err)
+		tried.incomplete = err
 		return fmt.Errorf("%w: %v", store.ErrNotFound, err) // here, for our purposes
 	}
 	if err := r.acquire(g, r.downloads, "download"); err != nil {
