@@ -38,13 +38,16 @@ func BenchmarkLaunchParallel(b *testing.B) {
 func BenchmarkLaunchInputs(b *testing.B) {
 	for _, n := range []int{50, 500, 5000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			r, s := newRunner(b), newTrue(b)
-			objects := b.TempDir()
+			s, objects := newTrue(b), b.TempDir()
+			r, err := linux.New(linux.Options{MountPoints: filepath.Join(objects, "points")})
+			must(b, err)
+			defer r.Close()
 			for i := range n {
 				source := filepath.Join(objects, fmt.Sprintf("%032d-input", i))
 				must(b, os.Mkdir(source, 0o755))
 				s.Mounts = append(s.Mounts, sandbox.Mount{Source: source, Target: "/nix/store/" + filepath.Base(source)})
 			}
+			launch(b, r, s) // makes the mount points
 			for b.Loop() {
 				launch(b, r, s)
 			}

@@ -101,21 +101,18 @@ func (src *sources) add(s *sandbox.Spec, m sandbox.Mount) error {
 		return setupError(sandbox.StageInput, "mount_setattr", m.Source, err)
 	}
 	if name, ok := inStore(s, m); ok {
-		return opened.place(src.store, name, true)
+		return opened.attach(src.store, name)
 	}
 	src.mounts = append(src.mounts, opened)
 	return nil
 }
 
-// place makes the source appear as name in dir.
-func (o source) place(dir int, name string, fresh bool) error {
+// attach makes the source appear as name in dir, on the mount point that is there.
+func (o source) attach(dir int, name string) error {
 	if o.tree < 0 {
 		return setupError(sandbox.StageInput, "symlink", o.Target, unix.Symlinkat(o.link, dir, name))
 	}
 	defer unix.Close(o.tree)
-	if err := mountPoint(dir, name, o.mode, fresh); err != nil {
-		return setupError(sandbox.StageInput, "mount point", o.Target, err)
-	}
 	return setupError(sandbox.StageInput, "move_mount", o.Target, attach(o.tree, dir, name))
 }
 
@@ -132,29 +129,6 @@ func readlink(fd int, size int64) (string, error) {
 func inStore(s *sandbox.Spec, m sandbox.Mount) (name string, ok bool) {
 	name, ok = strings.CutPrefix(m.Target, s.StoreDir+"/")
 	return name, ok && !strings.Contains(name, "/")
-}
-
-// removeMountPoints removes from BuildStore what add left there. The build is over, so nothing is mounted on them any more.
-// Only what is empty or a symbolic link is removed: the caller owns the directory and will look at whatever else is in it.
-func removeMountPoints(s *sandbox.Spec) {
-	dir, err := unix.Open(s.BuildStore, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return // there is nothing to clean, and whoever wants the outputs will find out
-	}
-	defer unix.Close(dir)
-	for _, m := range s.Mounts {
-		name, ok := inStore(s, m)
-		if !ok || unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) != unix.ENOTDIR {
-			continue
-		}
-		var st unix.Stat_t
-		if unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-			continue
-		}
-		if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFLNK || kind == unix.S_IFREG && st.Size == 0 {
-			_ = unix.Unlinkat(dir, name, 0)
-		}
-	}
 }
 
 // replaced reports whether s mounts something of its own at p.

@@ -140,7 +140,13 @@ func (b *rootBuilder) mount(m source) {
 		return
 	}
 	defer unix.Close(fd)
-	b.err = m.place(fd, path.Base(m.Target), false)
+	if m.tree >= 0 {
+		if err := mountPoint(fd, path.Base(m.Target), m.mode, false); err != nil {
+			b.err = setupError(sandbox.StageInput, "mount point", m.Target, err)
+			return
+		}
+	}
+	b.err = m.attach(fd, path.Base(m.Target))
 }
 
 func (b *rootBuilder) tmp(tree int) {

@@ -18,31 +18,44 @@ import (
 	"larder/sandbox"
 )
 
-// Options of a Runner. The zero value is what one wants.
-type Options struct{}
+// Options of a Runner. The zero value works.
+type Options struct {
+	// MountPoints is a directory on the file system of the BuildStores, of this Runner alone, in which it keeps
+	// mount points from build to build; it is made if it is absent, and what is in it survives a restart. With it, builds with
+	// many inputs start several times faster. Empty: mount points are made and removed each time.
+	MountPoints string
+}
 
 // Runner runs sandboxes. Its methods may be called concurrently.
 type Runner struct {
 	filter []byte // the seccomp program
+	points *mountPoints
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
 	control *control // nil until the first Run
+
+	closing sync.Once
+	runs    sync.WaitGroup // Run calls; added to under mu while not closed
 }
 
 // New compiles the system call filter; it fails if that cannot be done. The launcher process starts with the first Run.
-func New(Options) (*Runner, error) {
+func New(o Options) (*Runner, error) {
 	filter, err := compileFilter()
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: system call filter: %w", err)
 	}
-	return &Runner{filter: filter}, nil
+	points, err := openMountPoints(o.MountPoints)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: mount points: %w", err)
+	}
+	return &Runner{filter: filter, points: points}, nil
 }
 
 // ErrClosed is what Run returns after Close.
 var ErrClosed = errors.New("sandbox: the runner is closed")
 
-// Close kills all builds under way (their Run returns an error) and ends the launcher.
+// Close kills all builds under way (their Run returns an error), ends the launcher and waits for all that.
 func (r *Runner) Close() error {
 	r.mu.Lock()
 	r.closed = true
@@ -52,25 +65,27 @@ func (r *Runner) Close() error {
 	if c != nil {
 		c.close()
 	}
+	r.runs.Wait()
+	r.closing.Do(r.points.close)
 	return nil
 }
 
-// launcher returns a living launcher, a new one if the last has died.
+// launcher returns a living launcher, a new one if the last has died, and counts the caller among runs.
 func (r *Runner) launcher() (*control, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, ErrClosed
 	}
-	if r.control != nil && r.control.alive() {
-		return r.control, nil
+	if r.control == nil || !r.control.alive() {
+		c, err := startLauncher()
+		if err != nil {
+			return nil, err
+		}
+		r.control = c
 	}
-	c, err := startLauncher()
-	if err != nil {
-		return nil, err
-	}
-	r.control = c
-	return c, nil
+	r.runs.Add(1)
+	return r.control, nil
 }
 
 // Run runs s and returns when every process of the build is dead and the mount points in s.BuildStore are gone. What
@@ -91,11 +106,16 @@ func (r *Runner) Run(ctx context.Context, s *sandbox.Spec, log io.Writer) (*sand
 	if err != nil {
 		return nil, err
 	}
+	defer r.runs.Done()
+	placed, err := r.points.prepare(s)
+	defer placed.release()
+	if err != nil {
+		return nil, err
+	}
 	b, err := r.begin(c, s)
 	if err != nil {
 		return nil, err
 	}
-	defer removeMountPoints(s)
 	stop := context.AfterFunc(ctx, b.kill)
 	defer stop()
 	result, err := b.follow(s, log)
