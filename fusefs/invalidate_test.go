@@ -99,6 +99,8 @@ func TestPlaceholdersAreBounded(t *testing.T) {
 	if m.store.waiters(waiting) != 1 {
 		t.Error("the one that waits was disturbed")
 	}
+	m.fs.lookups.mu.Lock()
+	defer m.fs.lookups.mu.Unlock()
 	if n := len(m.fs.lookups.objects); n > 110 {
 		t.Errorf("%d objects are counted", n)
 	}

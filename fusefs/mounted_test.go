@@ -96,12 +96,14 @@ func (m *mounted) path(p store.StorePath, below ...string) string {
 	return filepath.Join(append([]string{m.dir, p.String()}, below...)...)
 }
 
-// touch starts this program again to do one thing in the mount, see toucher.
+// touch starts a process that does one thing in the mount, see testdata/toucher.
 func (m *mounted) touch(t testing.TB, op string, args ...string) *process {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", append([]string{op}, args...)...)
-	cmd.Env = append(os.Environ(), touchEnv+"=1")
-	return start(t, cmd)
+	program, err := toucher()
+	if err != nil {
+		t.Fatalf("build the toucher: %v", err)
+	}
+	return start(t, exec.Command(program, append([]string{op}, args...)...))
 }
 
 // process is one that may hang in the mount. It is killed at the end of the test.

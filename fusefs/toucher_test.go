@@ -1,114 +1,31 @@
 package fusefs
 
 import (
-	"errors"
-	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
+	"sync"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// touchEnv makes this program a toucher.
-const touchEnv = "LARDER_FUSEFS_TOUCH"
+// toucherDir is where the toucher is built, once; TestMain removes it.
+var toucherDir string
 
 func TestMain(m *testing.M) {
-	if os.Getenv(touchEnv) != "" {
-		os.Exit(toucher(os.Args[1], os.Args[2:]))
-	}
-	os.Exit(m.Run())
+	status := m.Run()
+	os.RemoveAll(toucherDir)
+	os.Exit(status)
 }
 
-// toucher does one thing with a path, with system calls that do not retry, and
-// prints "ok" and what it saw, or the name of the errno.
-func toucher(op string, args []string) int {
-	said, err := touchOps[op](args)
-	if err != nil {
-		var errno unix.Errno
-		if errors.As(err, &errno) {
-			fmt.Println(unix.ErrnoName(errno))
-		} else {
-			fmt.Println(err)
-		}
-		return 1
+// toucher builds testdata/toucher and returns where it is. It is a program of its own so
+// that hundreds of them start fast, with the race detector in the tests too.
+var toucher = sync.OnceValues(func() (string, error) {
+	var err error
+	if toucherDir, err = os.MkdirTemp("", "larder-toucher"); err != nil {
+		return "", err
 	}
-	fmt.Println(strings.TrimSpace("ok " + said))
-	return 0
-}
-
-var touchOps = map[string]func(args []string) (string, error){
-	"stat": func(a []string) (string, error) {
-		var st unix.Stat_t
-		err := unix.Stat(a[0], &st)
-		return fmt.Sprintf("%o", st.Mode), err
-	},
-	"lstat": func(a []string) (string, error) {
-		var st unix.Stat_t
-		err := unix.Lstat(a[0], &st)
-		return fmt.Sprintf("%o", st.Mode), err
-	},
-	"statx": func(a []string) (string, error) {
-		var st unix.Statx_t
-		err := unix.Statx(unix.AT_FDCWD, a[0], unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st)
-		return fmt.Sprintf("%o", st.Mode), err
-	},
-	"read": func(a []string) (string, error) {
-		fd, err := unix.Open(a[0], unix.O_RDONLY, 0)
-		if err != nil {
-			return "", err
-		}
-		b := make([]byte, 1<<16)
-		n, err := unix.Read(fd, b)
-		return string(b[:max(n, 0)]), err
-	},
-	"opath": func(a []string) (string, error) {
-		fd, err := unix.Open(a[0], unix.O_PATH|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			return "", err
-		}
-		var st unix.Stat_t
-		err = unix.Fstat(fd, &st)
-		return fmt.Sprintf("%o", st.Mode), err
-	},
-	"exec": func(a []string) (string, error) { return "", unix.Exec(a[0], a, os.Environ()) },
-	"readdir": func(a []string) (string, error) {
-		fd, err := unix.Open(a[0], unix.O_RDONLY|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return "", err
-		}
-		list, err := readDirents(fd)
-		names := make([]string, len(list))
-		for i, d := range list {
-			names[i] = d.name
-		}
-		return strings.Join(names, " "), err
-	},
-	"access":   func(a []string) (string, error) { return "", unix.Access(a[0], unix.R_OK) },
-	"chdir":    func(a []string) (string, error) { return "", unix.Chdir(a[0]) },
-	"mkdir":    func(a []string) (string, error) { return "", unix.Mkdir(a[0], 0o755) },
-	"realpath": func(a []string) (string, error) { return filepath.EvalSymlinks(a[0]) },
-	"readlink": func(a []string) (string, error) {
-		b := make([]byte, unix.PathMax)
-		n, err := unix.Readlink(a[0], b)
-		return string(b[:max(n, 0)]), err
-	},
-	// stormy does what a busy Go program does: its threads are preempted
-	// by SIGURG all the time, also the one that executes a program.
-	"stormy": func(a []string) (string, error) {
-		pid, tid := unix.Getpid(), unix.Gettid()
-		go func() {
-			for {
-				unix.Tgkill(pid, tid, unix.SIGURG)
-				time.Sleep(time.Millisecond)
-			}
-		}()
-		var st unix.Stat_t
-		if err := unix.Stat(a[0], &st); err != nil {
-			return "", err
-		}
-		return "", unix.Exec(a[1], a[1:], os.Environ())
-	},
-}
+	program := filepath.Join(toucherDir, "toucher")
+	cmd := exec.Command("go", "build", "-o", program, "./testdata/toucher")
+	cmd.Stderr = os.Stderr
+	return program, cmd.Run()
+})

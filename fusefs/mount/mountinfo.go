@@ -87,11 +87,13 @@ func top(dir string) (m mounted, found bool, err error) {
 // watch calls gone, once, when m is no longer mounted in our namespace, and
 // returns then or after quit could be read.
 func watch(m mounted, quit *os.File, gone func()) error {
-	f, err := os.Open("/proc/self/mountinfo")
+	// Not an os.File: the Go runtime would poll it too, and whoever polls first
+	// takes the event.
+	fd, err := unix.Open("/proc/self/mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return &os.PathError{Op: "open", Path: "/proc/self/mountinfo", Err: err}
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	for {
 		list, err := readMounts()
 		if err != nil {
@@ -101,9 +103,8 @@ func watch(m mounted, quit *os.File, gone func()) error {
 			gone()
 			return nil
 		}
-		// The kernel signals a change as an exceptional condition, to those who
-		// opened the file before it.
-		p := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}, {Fd: int32(quit.Fd()), Events: unix.POLLIN}}
+		// A change since it was opened, or since the last poll, is an exceptional condition.
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}, {Fd: int32(quit.Fd()), Events: unix.POLLIN | unix.POLLHUP}}
 		if _, err := unix.Poll(p, -1); err != nil && !errors.Is(err, unix.EINTR) {
 			return os.NewSyscallError("poll", err)
 		}
