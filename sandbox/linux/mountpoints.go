@@ -16,7 +16,7 @@ import (
 // An input of the store directory is mounted on an entry of BuildStore, which has to be made and taken away again. On ext4
 // that is dear: a new inode is looked for among all that were deleted in the last five seconds, and a busy builder
 // deletes thousands (measured: 0.5 to 2.5 ms a mkdir, where the mount takes 10 us). So mount points are kept and
-// renamed to where they are needed; see docs/decisions/0050.
+// renamed to where they are needed; see docs/decisions/0051.
 
 // maxIdlePoints bounds what is kept of each kind.
 const maxIdlePoints = 1 << 15
