@@ -28,7 +28,7 @@ func (f *FS) await(cancel <-chan struct{}, caller fuse.Caller, n uint32, p store
 	ctx, leave := context.WithCancel(f.ctx)
 	defer leave()
 	if ctx.Err() != nil {
-		return fuse.EIO
+		return notConnected
 	}
 	result := make(chan error, 1)
 	f.tasks.Go(func() { result <- f.realise(ctx, caller, n, p) })
