@@ -1,0 +1,47 @@
+package control
+
+import (
+	"os"
+	"os/user"
+	"testing"
+
+	"larder/store"
+)
+
+func TestAccess(t *testing.T) {
+	nobodyUser, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skipf("there is no user nobody: %v", err)
+	}
+	group, err := user.LookupGroupId(nobodyUser.Gid)
+	if err != nil {
+		t.Skipf("nobody's group has no name: %v", err)
+	}
+	stranger := store.Caller{UID: 65534, GID: 65534, PID: 1}
+	for _, c := range []struct {
+		allowed Allowed
+		caller  store.Caller
+		want    access
+	}{
+		{nil, store.Caller{UID: 0}, owner},
+		{nil, store.Caller{UID: uint32(os.Geteuid())}, owner},
+		{nil, stranger, nobody},
+		{Allowed{"*"}, stranger, anyUser},
+		{Allowed{"root"}, stranger, nobody},
+		{Allowed{"nobody"}, stranger, anyUser},
+		{Allowed{"@" + group.Name}, stranger, anyUser},
+		{Allowed{"@root", "@no-such-group"}, stranger, nobody},
+		{Allowed{"nobody"}, store.Caller{UID: 4_000_000_000}, nobody},
+	} {
+		if got := c.allowed.access(c.caller); got != c.want {
+			t.Errorf("allowed-users %v, %v: %d, want %d", c.allowed, c.caller, got, c.want)
+		}
+	}
+	for _, r := range routes {
+		for _, changes := range []string{"POST /v1/roots", "POST /v1/gc"} {
+			if r.pattern == changes && r.needs != owner {
+				t.Errorf("%s is for anybody", r.pattern)
+			}
+		}
+	}
+}
