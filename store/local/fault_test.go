@@ -3,6 +3,7 @@ package local_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -32,18 +33,20 @@ func (f *fixture) work() error {
 // the store must be in order, at once and when it is opened again.
 func TestEveryStepFails(t *testing.T) {
 	t.Parallel()
-	for i := 0; ; i++ {
-		step, on := 0, true
+	for i := int64(0); ; i++ {
+		var step atomic.Int64 // the hook is called by several goroutines
+		var on atomic.Bool
+		on.Store(true)
 		f := newFixture(t, func(o *local.Options) {
 			o.Testing.Hook = func(point string) error {
-				if step++; on && step == i+1 {
+				if n := step.Add(1); on.Load() && n == i+1 {
 					return errInjected
 				}
 				return nil
 			}
 		})
 		err := f.work()
-		if err == nil && step <= i {
+		if err == nil && step.Load() <= i {
 			if i < 10 {
 				t.Fatalf("only %d steps", i)
 			}
@@ -52,7 +55,7 @@ func TestEveryStepFails(t *testing.T) {
 		if err != nil && !errors.Is(err, errInjected) {
 			t.Fatalf("step %d: %v", i, err)
 		}
-		on = false
+		on.Store(false)
 		for p, err := range f.AllValid(context.Background()) {
 			check(t, err)
 			if !f.whole(p.Name()) {

@@ -74,5 +74,7 @@ func (l *lockFile) release() error {
 	if !l.shared {
 		err = l.file.Truncate(0)
 	}
-	return errors.Join(err, l.file.Close())
+	// To close it is not enough: a child that was just forked has the descriptor, too, until it executes its program.
+	unlocked := retry(func() error { return unix.Flock(int(l.file.Fd()), unix.LOCK_UN) })
+	return errors.Join(err, unlocked, l.file.Close())
 }

@@ -9,9 +9,8 @@ import (
 
 // removal is one directory that is being emptied.
 type removal struct {
-	fd   int
 	name string   // in its parent
-	dirs []string // directories found in it that are still to be removed
+	todo []string // directories found in it that are still to be removed
 }
 
 // removeAt removes the file, symlink or tree called name in the directory dirfd. It follows no symlink, gives itself the
@@ -22,19 +21,16 @@ func removeAt(ctx context.Context, dirfd int, name string) (freed int64, err err
 	if err != nil || !isDir {
 		return freed, err
 	}
-	var stack []removal
-	defer func() {
-		for _, r := range stack {
-			unix.Close(r.fd)
-		}
-	}()
+	var dirs dirStack
+	defer dirs.close()
+	stack := []removal{}
 	enter := func(in int, name string) error {
 		fd, err := openWritable(in, name)
 		if err != nil {
 			return fmt.Errorf("open %q: %w", name, err)
 		}
-		stack = append(stack, removal{fd: fd, name: name})
-		return nil
+		stack = append(stack, removal{name: name})
+		return dirs.push(fd)
 	}
 	if err := enter(dirfd, name); err != nil {
 		return freed, err
@@ -45,15 +41,15 @@ func removeAt(ctx context.Context, dirfd int, name string) (freed int64, err err
 			return freed, err
 		}
 		top := &stack[len(stack)-1]
-		if n := len(top.dirs); n > 0 {
-			child := top.dirs[n-1]
-			top.dirs = top.dirs[:n-1]
-			if err := enter(top.fd, child); err != nil {
+		if n := len(top.todo); n > 0 {
+			child := top.todo[n-1]
+			top.todo = top.todo[:n-1]
+			if err := enter(dirs.top(), child); err != nil {
 				return freed, err
 			}
 			continue
 		}
-		bytes, empty, err := top.unlinkSome(buf)
+		bytes, empty, err := top.unlinkSome(dirs.top(), buf)
 		freed += bytes
 		if err != nil {
 			return freed, err
@@ -61,20 +57,20 @@ func removeAt(ctx context.Context, dirfd int, name string) (freed int64, err err
 		if !empty {
 			continue
 		}
-		done := *top
-		stack = stack[:len(stack)-1]
-		parent := dirfd
-		if len(stack) > 0 {
-			parent = stack[len(stack)-1].fd
-		}
 		var st unix.Stat_t
-		err = fstat(done.fd, &st)
-		unix.Close(done.fd)
-		if err == nil {
-			err = unlinkAt(parent, done.name, unix.AT_REMOVEDIR)
+		if err := fstat(dirs.top(), &st); err != nil {
+			return freed, fmt.Errorf("rmdir %q: %w", top.name, err)
 		}
-		if err != nil {
-			return freed, fmt.Errorf("rmdir %q: %w", done.name, err)
+		done, parent := top.name, dirfd
+		stack = stack[:len(stack)-1]
+		if err := dirs.pop(); err != nil {
+			return freed, fmt.Errorf("rmdir %q: %w", done, err)
+		}
+		if len(stack) > 0 {
+			parent = dirs.top()
+		}
+		if err := unlinkAt(parent, done, unix.AT_REMOVEDIR); err != nil {
+			return freed, fmt.Errorf("rmdir %q: %w", done, err)
 		}
 		freed += st.Blocks * 512
 	}
@@ -103,14 +99,14 @@ func openWritable(dirfd int, name string) (int, error) {
 }
 
 // unlinkSome reads a batch of names, unlinks what is not a directory and notes the others.
-func (r *removal) unlinkSome(buf []byte) (freed int64, empty bool, err error) {
+func (r *removal) unlinkSome(fd int, buf []byte) (freed int64, empty bool, err error) {
 	// From the beginning each time: positions mean little in a directory that shrinks.
-	if _, err := unix.Seek(r.fd, 0, unix.SEEK_SET); err != nil {
+	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
 		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
 	}
 	var n int
 	err = retry(func() error {
-		n, err = unix.ReadDirent(r.fd, buf)
+		n, err = unix.ReadDirent(fd, buf)
 		return err
 	})
 	if err != nil {
@@ -118,13 +114,13 @@ func (r *removal) unlinkSome(buf []byte) (freed int64, empty bool, err error) {
 	}
 	_, _, names := unix.ParseDirent(buf[:n], -1, nil)
 	for _, name := range names {
-		bytes, isDir, err := unlinkFile(r.fd, name)
+		bytes, isDir, err := unlinkFile(fd, name)
 		freed += bytes
 		if err != nil {
 			return freed, false, fmt.Errorf("unlink %q: %w", name, err)
 		}
 		if isDir {
-			r.dirs = append(r.dirs, name)
+			r.todo = append(r.todo, name)
 		}
 	}
 	return freed, len(names) == 0, nil
