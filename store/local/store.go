@@ -154,7 +154,11 @@ func (s *Store) Close() error { return s.release() }
 func (s *Store) release() error {
 	var errs []error
 	if s.db != nil {
-		errs = append(errs, s.db.close(s.lastWords))
+		last := s.lastWords
+		if s.readOnly {
+			last = nil
+		}
+		errs = append(errs, s.db.close(last))
 	}
 	if s.objects >= 0 {
 		errs = append(errs, unix.Close(s.objects))
@@ -169,9 +173,6 @@ func (s *Store) release() error {
 
 // lastWords are the notes that a clean end leaves to the next Open.
 func (s *Store) lastWords(b *pebble.Batch) error {
-	if s.readOnly {
-		return nil
-	}
 	keys := append(s.settled.take(), s.temps.idle()...)
 	if err := retry(func() error { return unix.Fsync(s.objects) }); err != nil {
 		return &os.PathError{Op: "fsync", Path: s.objectDir, Err: err}
