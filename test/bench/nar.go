@@ -1,0 +1,47 @@
+package main
+
+import (
+	"crypto/sha256"
+	"io"
+
+	"larder/nar"
+)
+
+// nar compares CPU time of serialising and hashing a tree with hashing alone.
+func (s *suite) nar() []contest {
+	return []contest{{
+		name: "NAR dump + SHA-256 of a tree of headers, CPU",
+		peer: "SHA-256 of the same bytes",
+		aim:  "≤ 1.15",
+		pair: func() (pair, error) {
+			tree, err := s.headers()
+			if err != nil {
+				return pair{}, err
+			}
+			var bytes sliceWriter
+			if _, err := nar.Dump(s.ctx, &bytes, tree); err != nil {
+				return pair{}, err
+			}
+			return pair{
+				ours: side{cpu: true, work: func() error {
+					_, err := nar.Dump(s.ctx, sha256.New(), tree)
+					return err
+				}},
+				peer: side{cpu: true, work: func() error {
+					_, err := sha256.New().Write(bytes)
+					return err
+				}},
+			}, nil
+		},
+	}}
+}
+
+// sliceWriter keeps what is written.
+type sliceWriter []byte
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
+}
+
+var _ io.Writer = (*sliceWriter)(nil)
