@@ -16,9 +16,6 @@ import (
 // of, removes what has a temporary name that was noted, and only then forgets the notes. Nothing else is touched. It can be
 // interrupted and repeated at any point.
 func (s *Store) recover(ctx context.Context) error {
-	if err := s.numbers.load(); err != nil {
-		return err
-	}
 	intents, err := s.readIntents()
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ type Store struct {
 	stateDir  string
 	objects   int // descriptor of the object directory
 	readOnly  bool
+	opened    bool // for writing, and recovered: there is something to note at the end
 	now       func() time.Time
 	log       *slog.Logger
 	point     func(string) error
@@ -81,12 +82,16 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.checkMeta(); err != nil {
 		return nil, err
 	}
+	if err := s.numbers.load(); err != nil {
+		return nil, err
+	}
 	if s.readOnly {
 		return s, nil
 	}
 	if err := s.recover(ctx); err != nil {
 		return nil, fmt.Errorf("recovering after a crash: %w", err)
 	}
+	s.opened = true
 	return s, nil
 }
 
@@ -155,7 +160,7 @@ func (s *Store) release() error {
 	var errs []error
 	if s.db != nil {
 		last := s.lastWords
-		if s.readOnly {
+		if !s.opened {
 			last = nil
 		}
 		errs = append(errs, s.db.close(last))
