@@ -150,6 +150,7 @@ func readCases(t *testing.T) []buildCase {
 // TestNixDerivations builds the hand-made derivations in the real sandbox and
 // compares with what Nix got, byte for byte.
 func TestNixDerivations(t *testing.T) {
+	t.Parallel()
 	box, s := realSandbox(t), openStore(t)
 	loadDerivations(t, s)
 	r := open(t, s, box, nil)

@@ -1,11 +1,13 @@
 package realiser
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"larder/store"
 	"larder/store/derivation"
@@ -65,10 +67,6 @@ func (d *drvRun) load(wanted outputSet) result {
 	if err := refuseKind(d.drv, d.name); err != nil {
 		return d.g.failed(InputRejected, err)
 	}
-	// What a derivation says of its output paths is believed by nobody.
-	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
-		return d.g.failf(InputRejected, "derivation '%s' is refused: %w", d.name, err)
-	}
 	d.wanted = map[string]store.StorePath{}
 	for name, o := range d.drv.Outputs {
 		if wanted.has(name) {
@@ -87,6 +85,10 @@ func (d *drvRun) realise() result {
 	}
 	if len(missing) == 0 {
 		return result{status: AlreadyValid}
+	}
+	// A derivation that claims another's paths could replace anything in the store.
+	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
+		return d.g.failf(InputRejected, "derivation '%s' is refused: %w", d.name, err)
 	}
 	if d.allowSubstitutes() {
 		if done, res := d.trySubstitutes(missing); done {
@@ -182,18 +184,15 @@ func isRefusal(err error) bool {
 	return errors.As(err, &r)
 }
 
-// inputs returns the paths that the build needs, and goals for those that are missing.
+// inputs returns the paths that the build needs, and goals for those that are
+// missing: sources first, then derivations by name.
 func (d *drvRun) inputs() (paths []store.StorePath, wants []want, err error) {
-	missing, err := d.missing(d.g.ctx, d.drv.InputSrcs)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, p := range missing {
-		wants = append(wants, want{key: key{substitutionGoal, p}})
-	}
 	paths = slices.Clone(d.drv.InputSrcs)
-	for _, input := range slices.SortedFunc(maps.Keys(d.drv.InputDrvs), store.StorePath.Compare) {
-		names := d.drv.InputDrvs[input]
+	makers := slices.SortedFunc(maps.Keys(d.drv.InputDrvs), func(a, b store.StorePath) int {
+		return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
+	})
+	from := make([]int, len(makers)+1) // where the outputs of each begin in paths
+	for i, input := range makers {
 		drv, err := d.store.Derivation(d.g.ctx, input)
 		if err != nil {
 			return nil, nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
@@ -201,21 +200,28 @@ func (d *drvRun) inputs() (paths []store.StorePath, wants []want, err error) {
 		if err := refuseKind(drv, d.dir.Join(input)); err != nil {
 			return nil, nil, refusal{err}
 		}
-		var outputs []store.StorePath
-		for _, name := range names {
+		from[i] = len(paths)
+		for _, name := range d.drv.InputDrvs[input] {
 			o, ok := drv.Outputs[name]
 			if !ok {
 				return nil, nil, refusal{noSuchOutput(d.dir, input, name)}
 			}
-			outputs = append(outputs, o.Path)
+			paths = append(paths, o.Path)
 		}
-		paths = append(paths, outputs...)
-		missing, err := d.missing(d.g.ctx, outputs)
-		if err != nil {
-			return nil, nil, err
+	}
+	from[len(makers)] = len(paths)
+	valid, err := d.store.Valid(d.g.ctx, paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, p := range d.drv.InputSrcs {
+		if !valid[i] {
+			wants = append(wants, want{key: key{substitutionGoal, p}})
 		}
-		if len(missing) > 0 {
-			wants = append(wants, want{key{derivationGoal, input}, names})
+	}
+	for i, input := range makers {
+		if slices.Contains(valid[from[i]:from[i+1]], false) {
+			wants = append(wants, want{key{derivationGoal, input}, d.drv.InputDrvs[input]})
 		}
 	}
 	return paths, wants, nil

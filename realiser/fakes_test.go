@@ -28,7 +28,6 @@ type fakeStore struct {
 	infos map[store.StorePath]*store.PathInfo
 	drvs  map[store.StorePath]*derivation.Derivation
 	temps map[string]bool
-	roots int
 	adds  map[store.StorePath]int // how often each path was registered
 }
 

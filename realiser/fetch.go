@@ -18,18 +18,9 @@ import (
 const progressStep = 1 << 20
 
 // fetch streams a NAR from a substituter: unpacked, hashed and counted in one
-// pass, and registered if it is what the narinfo promised. It holds a slot.
+// pass, and registered if it is what the narinfo promised. The caller holds the
+// import lock and a slot.
 func (r *Realiser) fetch(g *goal, s Substituter, info *store.NarInfo) (err error) {
-	p := info.Path
-	r.enter(g, PhaseLocked, p.String())
-	unlock, err := r.store.Lock(g.ctx, p)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if valid, err := r.valid(g.ctx, p); valid || err != nil {
-		return err
-	}
 	temp, err := r.store.NewTemp(g.ctx)
 	if err != nil {
 		return err

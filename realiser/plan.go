@@ -216,7 +216,7 @@ func (p *planner) query(ctx context.Context, path store.StorePath, f *finding) (
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		case !errors.Is(err, store.ErrNotFound):
-			f.warnings = append(f.warnings, s.String()+": "+err.Error())
+			f.warnings = append(f.warnings, err.Error())
 		}
 	}
 	return nil, nil

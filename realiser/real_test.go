@@ -132,7 +132,11 @@ func loadDerivations(t testing.TB, s *local.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Rename(filepath.Join(dir, p.String()), filepath.Join(s.ObjectDir(), temp)); err != nil {
+		from := filepath.Join(dir, p.String())
+		if st, err := os.Lstat(from); err == nil && st.IsDir() {
+			os.Chmod(from, 0o755) // else only root could move it
+		}
+		if err := os.Rename(from, filepath.Join(s.ObjectDir(), temp)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Canonicalise(t.Context(), temp, -1); err != nil {

@@ -67,7 +67,9 @@ var errNotTried = errors.New("given up, because another target failed")
 // even where a failure is remembered. The error says only that the request as a
 // whole was senseless, or that ctx ended; how each target went is in the
 // outcome. Without KeepGoing the first failure ends the request, and what only
-// this request wanted is abandoned.
+// this request wanted is abandoned. Nothing keeps the outputs from garbage
+// collection when Build has returned: who needs them holds temp roots on them from
+// before.
 func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*Outcome, error) {
 	wants := make([]want, len(req.Targets))
 	for i, t := range req.Targets {

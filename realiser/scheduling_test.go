@@ -72,6 +72,7 @@ func randomGraph(t *testing.T, s *fakeStore, n int) (drvs []store.StorePath) {
 }
 
 func TestSlotsAndOnceOnGeneratedGraph(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, func(o *Options) { o.MaxJobs = 3 })
 	drvs := randomGraph(t, l.store, 1000)
 	var group sync.WaitGroup
@@ -470,6 +471,7 @@ func TestCloseEndsEverything(t *testing.T) {
 // Callers come and go at random on a graph; in the end everything can be built,
 // and nothing is left.
 func TestComingAndGoing(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, func(o *Options) { o.MaxJobs = 2 })
 	drvs := randomGraph(t, l.store, 60)
 	var group sync.WaitGroup

@@ -90,6 +90,16 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		tried.incomplete = err
 		return fmt.Errorf("%w: %v", store.ErrNotFound, err) // here, for our purposes
 	}
+	// The lock first: a build may hold it for hours, and nobody shall do that with a slot.
+	r.enter(g, PhaseLocked, info.Path.String())
+	unlock, err := r.store.Lock(g.ctx, info.Path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if valid, err := r.valid(g.ctx, info.Path); valid || err != nil {
+		return err
+	}
 	if err := r.acquire(g, r.downloads, "download"); err != nil {
 		return err
 	}
