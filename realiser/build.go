@@ -164,7 +164,10 @@ func (b *build) finish(res *result) {
 		}
 	}
 	if b.opt.KeepFailed && res.err != nil && b.g.ctx.Err() == nil {
-		res.err.KeptDir = b.scratch.build
+		var err error
+		if res.err.KeptDir, err = b.scratch.keep(); err != nil {
+			b.opt.Logger.Warn("build directory is kept, but", "drv", b.path.String(), "err", err)
+		}
 		return
 	}
 	if err := b.scratch.remove(); err != nil {

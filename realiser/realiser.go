@@ -31,8 +31,8 @@ type Realiser struct {
 // maxQueries is how many narinfos are asked for at once (Nix: http-connections).
 const maxQueries = 25
 
-// New checks the options, makes the directories they name, and returns a
-// Realiser. It must be closed.
+// New checks the options, makes the directories they name, removes what killed
+// processes left in BuildDir, and returns a Realiser. It must be closed.
 func New(o Options) (*Realiser, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -41,6 +41,9 @@ func New(o Options) (*Realiser, error) {
 	// Builders' users must be able to reach their directories, nobody else to list them.
 	if err := os.MkdirAll(o.BuildDir, 0o711); err != nil {
 		return nil, fmt.Errorf("realiser: build directory: %w", err)
+	}
+	if err := sweepScratch(o.BuildDir); err != nil {
+		o.Logger.Warn("what is left of an earlier build could not be removed", "err", err)
 	}
 	if err := os.MkdirAll(o.LogDir, 0o755); err != nil {
 		return nil, fmt.Errorf("realiser: log directory: %w", err)

@@ -6,23 +6,32 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"larder/sandbox"
 )
 
-// scratch is the temporary space of one build, outside of the store.
+const (
+	scratchPrefix = "larder-build-"
+	keptPrefix    = "larder-failed-"
+)
+
+// scratch is the temporary space of one build, outside of the store. It is
+// locked while it is in use, so that what a killed process left can be told from
+// what another one needs.
 type scratch struct {
-	dir   string // holds the others; can be passed through, but not listed
-	build string // the builder's working directory
-	tmp   string // its /tmp
+	dir   string   // holds the others; can be passed through, but not listed
+	lock  *os.File // dir, with a lock (flock)
+	build string   // the builder's working directory
+	tmp   string   // its /tmp
 }
 
 // newScratch makes the directories below parent. They belong to the user that
 // will build.
 func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
-	dir, err := os.MkdirTemp(parent, "larder-build-"+name+"-")
+	dir, err := os.MkdirTemp(parent, scratchPrefix+name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("build directory: %w", err)
 	}
@@ -32,6 +41,9 @@ func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 			err = errors.Join(fmt.Errorf("build directory: %w", err), s.remove())
 		}
 	}()
+	if s.lock, err = lockDir(dir); err != nil {
+		return nil, err
+	}
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
@@ -47,6 +59,63 @@ func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 	return s, user.own(s.build)
 }
 
+// lockDir opens a directory and locks it, or fails if another process has.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "flock", Path: dir, Err: err}
+	}
+	return f, nil
+}
+
+// remove removes everything. No builder may be running any more.
+func (s *scratch) remove() error {
+	err := removeTree(s.dir)
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
+
+// keep leaves the build directory to the user and says where it is. The rest is removed.
+func (s *scratch) keep() (dir string, err error) {
+	defer s.lock.Close()
+	if err := removeTree(s.tmp); err != nil {
+		return s.build, err
+	}
+	kept := filepath.Join(filepath.Dir(s.dir), keptPrefix+strings.TrimPrefix(filepath.Base(s.dir), scratchPrefix))
+	if err := os.Rename(s.dir, kept); err != nil {
+		return s.build, err
+	}
+	return filepath.Join(kept, "build"), nil
+}
+
+// sweepScratch removes what builds of processes that are no more left below
+// parent.
+func sweepScratch(parent string) error {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !e.IsDir() || !strings.HasPrefix(e.Name(), scratchPrefix) {
+			continue
+		}
+		dir := filepath.Join(parent, e.Name())
+		lock, err := lockDir(dir)
+		if err != nil {
+			continue // in use, or somebody else's
+		}
+		errs = append(errs, removeTree(dir), lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // own gives a file to the user.
 func (u BuildUser) own(path string) error {
 	if u.UID == sandbox.CallingUser {
@@ -54,9 +123,6 @@ func (u BuildUser) own(path string) error {
 	}
 	return os.Lchown(path, u.UID, u.GID)
 }
-
-// remove removes everything. No builder may be running any more.
-func (s *scratch) remove() error { return removeTree(s.dir) }
 
 // removeTree removes a tree in which a builder may have left directories that
 // not even their owner can write in. It never follows a symlink.
