@@ -5,10 +5,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spliceMin is from how many bytes on pages are spliced to the kernel instead of
-// copied through a buffer; below, the pipe costs more than the copy.
-const spliceMin = 64 << 10
-
 // Open says that files need not be opened, for good: READ comes with the node.
 func (f *FS) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.ENOSYS }
 
@@ -17,6 +13,7 @@ func (f *FS) Open(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { re
 func (f *FS) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.ENOSYS }
 
 // Read never waits for a realisation: a node whose file can be read is here.
+// Splicing pages to the kernel was no faster than this copy.
 func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	if !f.enter() {
 		return nil, notConnected
@@ -30,14 +27,34 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 	if err != nil {
 		return nil, f.failure("read", id, err)
 	}
-	r := &readResult{files: f.files, file: file, off: int64(in.Offset)}
-	r.size = int(max(0, min(int64(len(buf)), file.size-r.off)))
-	if r.size >= spliceMin {
-		return r, fuse.OK
+	defer f.files.put(file)
+	n, err := readAt(file, buf, in.Offset)
+	if err != nil {
+		return nil, f.failure("read", id, err)
 	}
-	data, code := r.Bytes(buf)
-	r.Done()
-	return fuse.ReadResultData(data), code
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// readAt fills buf as far as the file goes.
+func readAt(file *file, buf []byte, offset uint64) (got int, err error) {
+	if offset >= uint64(file.size) {
+		return 0, nil
+	}
+	want := int(min(uint64(len(buf)), uint64(file.size)-offset))
+	for got < want {
+		n, err := unix.Pread(file.fd, buf[got:want], int64(offset)+int64(got))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			break
+		}
+		got += n
+	}
+	return got, nil
 }
 
 func (f *FS) openNode(id nodeID) (int, error) {
@@ -47,38 +64,3 @@ func (f *FS) openNode(id nodeID) (int, error) {
 	}
 	return openBeneath(f.dirfd, path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK)
 }
-
-// readResult is a piece of a backing file that the server splices to the kernel,
-// or reads if it cannot.
-type readResult struct {
-	files *files
-	file  *file
-	off   int64
-	size  int
-}
-
-func (r *readResult) Seekable() (fd uintptr, off int64, size int) {
-	return uintptr(r.file.fd), r.off, r.size
-}
-
-func (r *readResult) Size() int { return r.size }
-
-func (r *readResult) Bytes(buf []byte) ([]byte, fuse.Status) {
-	got := 0
-	for want := min(r.size, len(buf)); got < want; {
-		n, err := unix.Pread(r.file.fd, buf[got:want], r.off+int64(got))
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, fuse.ToStatus(err)
-		}
-		if n == 0 {
-			break
-		}
-		got += n
-	}
-	return buf[:got], fuse.OK
-}
-
-func (r *readResult) Done() { r.files.put(r.file) }

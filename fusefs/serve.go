@@ -74,6 +74,7 @@ func (f *FS) mountOptions() *fuse.MountOptions {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true,
 		DisableXAttrs:            true,
+		DisableSplice:            true,
 		ExtraCapabilities:        fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_NO_OPENDIR_SUPPORT,
 		Name:                     "larder",
 		Logger:                   slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
