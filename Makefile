@@ -43,7 +43,7 @@ single:
 	GOMAXPROCS=1 $(GOTESTSUM) -- $(TESTFLAGS) -short -count=1 ./realiser/... ./fusefs/...
 
 bench: build test-deps
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench
+	$(GO) run ./test/bench -larder $(BIN) -out docs/benchmarks.md
 
 FUZZTIME ?= 20s
 fuzz:
