@@ -39,7 +39,7 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("BuildStore and BuildDir are both %q", s.BuildDir)
 	}
 	if len(s.Args) == 0 {
-		return errors.New("Args is empty, not even the builder's own name is there")
+		return errors.New("the argument vector (Args) is empty, not even the builder's own name is there")
 	}
 	if err := checkStrings(s.Args, s.Env); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,5 +83,5 @@ func busybox() string {
 			return p
 		}
 	}
-	panic(fmt.Sprint("bench: no busybox: apt-get install busybox-static"))
+	panic("bench: no busybox: apt-get install busybox-static")
 }

@@ -35,8 +35,6 @@ var heavy = map[string]string{
 	"github.com/hanwen/go-fuse":            "fusefs",
 	"github.com/spf13/cobra":               "cmd",
 	"github.com/vbauerster/mpb":            "cmd",
-	"github.com/andybalholm/brotli":        "store/cache",
-	"github.com/klauspost/compress":        "store/cache",
 }
 
 type goPackage struct {
