@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +69,9 @@ func (a *app) push(ctx context.Context, args []string, f pushFlags) error {
 		return err
 	}
 	options.Logger = a.logger()
+	if !strings.HasPrefix(f.to, "file:") {
+		return usagef("%s can't be pushed to: only a directory can, file:///DIR", f.to)
+	}
 	target, err := cache.Open(ctx, f.to, options)
 	if err != nil {
 		return err

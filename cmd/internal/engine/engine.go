@@ -58,6 +58,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		StoreDir: store.Dir(o.Config.StoreDir), ObjectDir: o.Config.ObjectDir, StateDir: o.Config.StateDir,
 		ReadOnly: o.ReadOnly, Logger: o.Logger, OnDelete: e.onDelete,
 	})
+	if o.ReadOnly && errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no store in %s with its objects in %s: %w", o.Config.StateDir, o.Config.ObjectDir, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the store: %w", err)
 	}

@@ -1,0 +1,126 @@
+package cli_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"larder/cmd/internal/cli"
+)
+
+const wrongHash = `"hashAlgo": "sha256", "hash": "0000000000000000000000000000000000000000000000000000000000000000"`
+
+func TestBuild(t *testing.T) {
+	eachWay(t, func(t *testing.T, l *larder) {
+		if len(l.options) > 4 {
+			l.canBuild()
+		} else if os.Geteuid() != 0 {
+			t.Skip("building here needs root")
+		}
+		first := l.derivation("first", "echo from the first > $out; echo said", nil, "")
+		out := l.ok("query", "outputs", first)
+		second := l.derivation("second", "read line < "+out+"; echo $line and the second > $out", []string{first}, "")
+		got, progress, status := l.run("realise", "--add-root", "result", second, first+"!out")
+		if status != 0 || got != l.ok("query", "outputs", second)+"\n"+out+"\n" {
+			t.Fatalf("status %d, %s\n%s", status, got, progress)
+		}
+		if !strings.Contains(progress, "building "+first) {
+			t.Errorf("progress: %s", progress)
+		}
+		if b, err := os.ReadFile(l.dir + "/result"); err != nil || string(b) != "from the first and the second\n" {
+			t.Errorf("%s, %v", b, err)
+		}
+		if b, err := os.ReadFile(l.dir + "/result-2"); err != nil || string(b) != "from the first\n" {
+			t.Errorf("%s, %v", b, err)
+		}
+		if log := l.ok("log", out); log != "said" {
+			t.Errorf("log: %q", log)
+		}
+		var rows []map[string]any
+		if err := json.Unmarshal([]byte(l.ok("--json", "realise", first, out)), &rows); err != nil || len(rows) != 2 ||
+			rows[0]["status"] != "AlreadyValid" || rows[0]["drvPath"] != first || rows[1]["path"] != out {
+			t.Errorf("%v, %v", rows, err)
+		}
+	})
+}
+
+// TestExitStatus: real failing builds, each alone and all together.
+func TestExitStatus(t *testing.T) {
+	eachWay(t, func(t *testing.T, l *larder) {
+		if len(l.options) > 4 {
+			l.canBuild()
+			l.options = append(l.options, "--option", "timeout", "2")
+		} else if os.Geteuid() != 0 {
+			t.Skip("building here needs root")
+		}
+		failing := l.derivation("failing", "echo the reason; exit 3", nil, "")
+		mismatch := l.derivation("mismatch", "echo > $out", nil, wrongHash)
+		above := l.derivation("above", "echo > $out", []string{failing}, "")
+		for _, c := range []struct {
+			status int
+			text   string
+			args   []string
+		}{
+			{100, "failed with exit code 3", []string{failing}},
+			{102, "hash mismatch", []string{mismatch}},
+			{100, "failed with exit code 3", []string{above}},
+			{1, "no substituter that has it", []string{"7rjj86a15146cq1d3qy068lml7n7ykzm-nowhere"}},
+		} {
+			_, stderr, status := l.run(append([]string{"realise"}, c.args...)...)
+			if status != c.status || !strings.Contains(stderr, "error: ") || !strings.Contains(stderr, c.text) {
+				t.Errorf("%s: status %d, want %d\n%s", c.args, status, c.status, stderr)
+			}
+		}
+		_, stderr, status := l.run("realise", "--keep-going", failing, mismatch, above)
+		if status != 102 || strings.Count(stderr, "error: ") != 3 || !strings.Contains(stderr, "  > the reason\n") ||
+			!strings.Contains(stderr, "larder log "+failing[strings.LastIndex(failing, "/")+1:]) {
+			t.Errorf("status %d\n%s", status, stderr)
+		}
+		if why := l.ok("why", l.ok("query", "outputs", failing)); len(l.options) == 4 && !strings.Contains(why, "failed with exit code 3") {
+			t.Errorf("why: %s", why)
+		}
+	})
+}
+
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	l := newLarder(t)
+	l.canBuild()
+	slow := l.derivation("slow", "read line < /dev/zero", nil, "")
+	failing := l.derivation("failing", "exit 1", nil, "")
+	if _, stderr, status := l.run("--option", "timeout", "1", "realise", slow); status != 101 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	if _, stderr, status := l.run("--option", "timeout", "1", "realise", "-k", "-j", "2", slow, failing); status != 101 {
+		t.Errorf("status %d, want 100|101\n%s", status, stderr)
+	}
+}
+
+// TestInterrupt: a signal cancels the build, and nothing of it is left.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	l := newLarder(t)
+	l.canBuild()
+	slow := l.derivation("slow", "read line < /dev/zero", nil, "")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	ended := make(chan int, 1)
+	go func() {
+		_, _, status := l.runCtx(ctx, "realise", slow)
+		ended <- status
+	}()
+	l.await(func() bool {
+		entries, err := os.ReadDir(l.dir + "/state/builds")
+		return err == nil && len(entries) > 0
+	})
+	cancel(&cli.Interrupted{Signal: syscall.SIGINT})
+	if status := <-ended; status != 130 {
+		t.Errorf("status %d", status)
+	}
+	if entries, err := os.ReadDir(l.dir + "/state/builds"); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	l.ok("status") // the store can be opened again
+}
