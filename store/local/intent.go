@@ -42,7 +42,6 @@ func splitIntentKey(key []byte) (final store.StorePath, temp string, err error) 
 func (i intent) encode() []byte {
 	e := newRecord()
 	e.byte(byte(i.kind))
-	e.uint(i.file.dev)
 	e.uint(i.file.ino)
 	e.int(i.file.birth)
 	return e.b
@@ -51,7 +50,7 @@ func (i intent) encode() []byte {
 func decodeIntent(b []byte) (intent, error) {
 	d := readRecord(b)
 	i := intent{kind: intentKind(d.byte())}
-	i.file = identity{dev: d.uint(), ino: d.uint(), birth: d.int()}
+	i.file = identity{ino: d.uint(), birth: d.int()}
 	if err := d.end(); err != nil {
 		return intent{}, err
 	}

@@ -50,7 +50,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	if got, err := decodeOutputs(encodeOutputs(list)); err != nil || !reflect.DeepEqual(got, list) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	i := intent{remove, identity{1, 2, 3}}
+	i := intent{remove, identity{2, 3}}
 	if got, err := decodeIntent(i.encode()); err != nil || got != i {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -60,7 +60,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 func FuzzRecords(f *testing.F) {
 	seeds := [][]byte{
 		fullInfo().encode(), entry{Promised, 7}.encode(), encodeNumbers([]uint32{3, 5, 900}), encodePath(testPath("a")),
-		encodeOutputs([]output{{"out", testPath("a")}}), intent{put, identity{1, 2, 3}}.encode(), encodeAnswer(time.Unix(9, 0), "text"), {},
+		encodeOutputs([]output{{"out", testPath("a")}}), intent{put, identity{2, 3}}.encode(), encodeAnswer(time.Unix(9, 0), "text"), {},
 		{2, 0, 0},
 	}
 	for _, s := range seeds {

@@ -100,7 +100,11 @@ func (s *Store) repair(ctx context.Context, n noted) error {
 			return nil // it has been in place, and has gone since by a path that was noted too
 		}
 		s.log.Info("repeating a rename that a crash undid", "path", n.final)
-		if err := renameNew(s.objects, n.temp, n.final.String()); err != nil {
+		if err := renameNew(s.objects, n.temp, n.final.String()); err == unix.EEXIST {
+			// Neither may be deleted: ours is registered, the other is not ours.
+			return fmt.Errorf("the registered object is still at %s/%s: %w", s.objectDir, n.temp,
+				&OccupiedError{Path: n.final, File: s.ObjectPath(n.final)})
+		} else if err != nil {
 			return fmt.Errorf("renaming %s to %s: %w", n.temp, s.ObjectPath(n.final), err)
 		}
 	}

@@ -165,5 +165,5 @@ type OccupiedError struct {
 }
 
 func (e *OccupiedError) Error() string {
-	return fmt.Sprintf("register %s: %s exists, but is not registered: move it away, or let gc delete it", e.Path, e.File)
+	return fmt.Sprintf("register %s: %s exists and is not the registered object: move it away", e.Path, e.File)
 }

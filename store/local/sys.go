@@ -69,11 +69,12 @@ func renameNew(dirfd int, from, to string) error {
 // what others rename meanwhile.
 func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
-// identity tells whether a file is the very one that was seen before. Inode numbers are used again after a deletion, birth
-// times (where the file system has them) hardly.
+// identity tells whether a file of the object directory is the very one that was seen before. Inode numbers are used again
+// after a deletion, birth times (where the file system has them) hardly. Device numbers say nothing: all of the directory is on
+// one, whose number may be another after a restart of the machine.
 type identity struct {
-	dev, ino uint64
-	birth    int64 // ns since the epoch, 0 if the file system does not say
+	ino   uint64
+	birth int64 // ns since the epoch, 0 if the file system does not say
 }
 
 func identify(dirfd int, name string) (identity, error) {
@@ -84,7 +85,7 @@ func identify(dirfd int, name string) (identity, error) {
 	if err != nil {
 		return identity{}, err
 	}
-	id := identity{dev: unix.Mkdev(st.Dev_major, st.Dev_minor), ino: st.Ino}
+	id := identity{ino: st.Ino}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		id.birth = st.Btime.Sec*1e9 + int64(st.Btime.Nsec)
 	}
