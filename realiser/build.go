@@ -12,8 +12,9 @@ import (
 	"larder/store"
 )
 
-// build is one run of a builder, with all that it needs and leaves behind. It
-// holds a slot and the import locks of the outputs.
+// build is one run of a builder, with all that it needs and leaves behind. The
+// import locks of the outputs are held all the time, a slot and a user until
+// nothing of the builder is left but its outputs.
 type build struct {
 	*drvRun
 	inputs  []store.StorePath          // the closure that the builder sees
@@ -25,6 +26,7 @@ type build struct {
 	storeTemp string // temporary name of the builder's store directory, "" if not made
 	storeDir  string
 	log       *buildLog
+	made      []*made // what there is to register
 }
 
 // limitError is why a builder was stopped.
@@ -35,11 +37,14 @@ type limitError struct {
 
 func (e *limitError) Error() string { return e.text }
 
+// run runs the builder and collects what it made. Nothing is registered yet.
 func (b *build) run() (res result) {
 	var release func()
-	b.user, release = b.users.take()
-	defer release()
 	var err error
+	if b.user, release, err = b.users.take(); err != nil {
+		return b.g.failf(MiscFailure, "build of '%s': %w", b.name, err)
+	}
+	defer release()
 	if b.scratch, err = newScratch(b.opt.BuildDir, b.drv.Name, b.user); err != nil {
 		return b.g.failed(MiscFailure, err)
 	}
@@ -66,7 +71,7 @@ func (b *build) run() (res result) {
 		res = b.failedBuilder(ended)
 	} else {
 		b.enter(b.g, PhaseRegistering, "")
-		res = b.register()
+		res = b.collect()
 	}
 	if ended != nil {
 		res.start, res.stop, res.cpuUser, res.cpuSystem = ended.Start, ended.Stop, ended.CPUUser, ended.CPUSystem

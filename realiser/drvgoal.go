@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"larder/store"
 	"larder/store/derivation"
@@ -270,7 +271,8 @@ func (d *drvRun) build(inputs []store.StorePath) (res result) {
 		d.events.count(func(c *Counts) { c.Builds.Expected-- })
 		return d.g.failed(MiscFailure, err)
 	}
-	defer d.builds.release()
+	release := sync.OnceFunc(d.builds.release)
+	defer release()
 	d.events.count(func(c *Counts) { c.Builds.Running++ })
 	defer func() {
 		d.events.count(func(c *Counts) {
@@ -315,6 +317,10 @@ func (d *drvRun) build(inputs []store.StorePath) (res result) {
 	}
 	b := &build{drvRun: d, inputs: inputs, outputs: outputs, absent: absent}
 	res = b.run()
+	release() // the next builder need not wait until the disk has everything
+	if res.err == nil {
+		res = b.register(res)
+	}
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(MiscFailure, context.Cause(d.g.ctx))
 	}

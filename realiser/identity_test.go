@@ -104,7 +104,7 @@ func asUser(uid int, tmp, program string, args ...string) (string, error) {
 }
 
 // addScript registers a derivation whose builder is a shell script.
-func addScript(t *testing.T, s *local.Store, name, script string) (drvPath, out store.StorePath) {
+func addScript(t testing.TB, s *local.Store, name, script string) (drvPath, out store.StorePath) {
 	t.Helper()
 	d := &derivation.Derivation{Name: name, System: "x86_64-linux", Builder: "/bin/sh", Args: []string{"-ec", script},
 		Outputs: map[string]derivation.Output{"out": {}}, Env: map[string]string{}}

@@ -27,18 +27,12 @@ type made struct {
 	mismatch *HashMismatchError
 }
 
-// register checks what the builder made and registers the outputs that were
-// absent, all at once.
-func (b *build) register() (res result) {
-	var outputs []*made
+// collect checks what the builder made and takes the outputs that were absent
+// out of its store, ready to be registered.
+func (b *build) collect() (res result) {
 	defer func() {
-		if res.err == nil {
-			return
-		}
-		for _, o := range outputs {
-			if err := b.store.DropTemp(o.temp); err != nil {
-				b.opt.Logger.Warn("a rejected output could not be removed", "path", o.info.Path.String(), "err", err)
-			}
+		if res.err != nil {
+			b.discard()
 		}
 	}()
 	names := slices.Sorted(maps.Keys(b.outputs))
@@ -53,32 +47,54 @@ func (b *build) register() (res result) {
 		}
 		o, err := b.take(name)
 		if o != nil {
-			outputs = append(outputs, o)
+			b.made = append(b.made, o)
 		}
 		if err != nil {
 			return b.g.failed(OutputRejected, err)
 		}
 	}
-	if err := b.checkCycle(outputs); err != nil {
+	if err := b.checkCycle(b.made); err != nil {
 		return b.g.failed(OutputRejected, err)
 	}
-	adds := make([]store.Addition, len(outputs))
-	for i, o := range outputs {
+	return result{status: Built}
+}
+
+// discard removes outputs that are not going to be registered.
+func (b *build) discard() {
+	for _, o := range b.made {
+		if err := b.store.DropTemp(o.temp); err != nil {
+			b.opt.Logger.Warn("a rejected output could not be removed", "path", o.info.Path.String(), "err", err)
+		}
+	}
+	b.made = nil
+}
+
+// register makes the outputs that were collected valid, all at once, and
+// completes the result.
+func (b *build) register(res result) result {
+	adds := make([]store.Addition, len(b.made))
+	var err error
+	for i, o := range b.made {
 		for _, k := range b.opt.SecretKeys {
 			o.info.Sign(b.dir, k)
 		}
 		adds[i] = store.Addition{Info: o.info, Temp: o.temp}
-	}
-	if err := b.store.Register(b.g.ctx, adds...); err != nil {
-		return b.g.failf(MiscFailure, "registering the outputs of '%s': %w", b.name, err)
-	}
-	for _, o := range outputs {
-		if o.mismatch != nil {
-			outputs = nil // registered under the path that is right for it
-			return b.g.failed(OutputRejected, o.mismatch)
+		if o.mismatch != nil { // registered all the same, under the path that is right for it
+			err = o.mismatch
 		}
 	}
-	return result{status: Built}
+	failed := result{}
+	if failure := b.store.Register(b.g.ctx, adds...); failure != nil {
+		b.discard()
+		failed = b.g.failf(MiscFailure, "registering the outputs of '%s': %w", b.name, failure)
+	} else if err != nil {
+		failed = b.g.failed(OutputRejected, err)
+	} else {
+		return res
+	}
+	failed.err.LogPath, failed.err.LastLines = b.log.path, b.log.Tail()
+	res.status, res.err = failed.status, failed.err
+	return res
 }
 
 // checkThere reports an output that the builder did not make.

@@ -59,11 +59,11 @@ func New(o Options) (*Realiser, error) {
 		builds:    newSlots(max(o.MaxJobs, 0)),
 		downloads: newSlots(o.MaxSubstitutionJobs),
 		queries:   newSlots(maxQueries),
+		users:     newUserPool(o.BuildUsers),
 	}
 	if !o.NoSubstitutes {
 		r.sources.all = o.Substituters
 	}
-	r.users.free = append(r.users.free, o.BuildUsers...)
 	r.graph.run = r.run
 	r.graph.past = r.failures.answer
 	return r, nil
