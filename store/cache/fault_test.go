@@ -346,16 +346,6 @@ func TestStalls(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		},
-		"drop by drop": func(w http.ResponseWriter, r *http.Request, file []byte) {
-			for i := 0; r.Context().Err() == nil; i++ {
-				w.Write(file[i : i+1])
-				w.(http.Flusher).Flush()
-				select {
-				case <-time.After(40 * time.Millisecond):
-				case <-r.Context().Done():
-				}
-			}
-		},
 	} {
 		f.requests.Store(0)
 		f.nar = body(how)
@@ -371,6 +361,34 @@ func TestStalls(t *testing.T) {
 	var e *cache.Error
 	if err := readNAR(t.Context(), c, n); !errors.As(err, &e) || !e.Transient || !strings.Contains(err.Error(), "stalled") {
 		t.Errorf("forever: %v", err)
+	}
+}
+
+// TestDropByDrop: a server that sends a byte now and then stalls too, although each read brings something.
+func TestDropByDrop(t *testing.T) {
+	f, n, url := oneNAR(t, 100_000, "none")
+	f.nar = func(w http.ResponseWriter, r *http.Request, file []byte, nth int) {
+		if nth > 1 {
+			w.Write(file)
+			return
+		}
+		for i := 0; r.Context().Err() == nil; i++ {
+			if i == 500 {
+				t.Error("500 drops, and nobody minds")
+				return
+			}
+			w.Write(file[i : i+1])
+			w.(http.Flusher).Flush()
+			select {
+			case <-time.After(30 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+		}
+	}
+	o := quick()
+	o.StallTimeout = time.Second
+	if err := readNAR(t.Context(), open(t, url, o), n); err != nil || f.requests.Load() != 2 {
+		t.Errorf("%d requests, %v", f.requests.Load(), err)
 	}
 }
 

@@ -116,6 +116,7 @@ func TestURLsStayInTheCache(t *testing.T) {
 		"nar/../../secret":            false,
 		"nar/%2e%2e/%2e%2e/secret":    false,
 		"http://169.254.169.254/meta": false,
+		"http://127.0.0.1:9/base/x":   false,
 		"file:///etc/passwd":          false,
 		"nar/x#fragment":              false,
 		"nar/\x01":                    false,
