@@ -3,7 +3,6 @@ package realiser_test
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,7 +96,7 @@ func TestUnprivileged(t *testing.T) {
 // asUser runs a program as another user, in the package's folder.
 func asUser(uid int, tmp, program string, args ...string) (string, error) {
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), unprivilegedTest+"="+tmp, "TMPDIR="+tmp, "HOME="+tmp, "GOCACHE="+filepath.Join(tmp, "cache"))
+	cmd.Env = append(os.Environ(), unprivilegedTest+"="+tmp, "TMPDIR="+tmp, "HOME="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

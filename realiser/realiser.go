@@ -127,9 +127,15 @@ func (r *Realiser) missing(ctx context.Context, paths []store.StorePath) ([]stor
 func (r *Realiser) run(g *goal) {
 	r.enter(g, PhaseStarting, "")
 	r.events.publish(r.event(g, GoalStarted))
+	var before result // of the outputs that were wanted at first
 	for {
 		served := r.graph.wantedOutputs(g)
 		res := r.work(g, served)
+		if before.outputs != nil && res.status == AlreadyValid {
+			outputs := res.outputs
+			res = before // it was this goal that made them valid
+			res.outputs = outputs
+		}
 		if err := context.Cause(g.ctx); err != nil && res.err != nil {
 			res.err.Err = fmt.Errorf("%s: %w", g.key.path, err) // not the failure that follows from it
 		} else {
@@ -148,6 +154,7 @@ func (r *Realiser) run(g *goal) {
 			r.events.publish(ev)
 			return
 		}
+		before = res
 	}
 }
 

@@ -318,7 +318,7 @@ func TestJoinForAnotherOutput(t *testing.T) {
 			if r.Err == nil {
 				t.Error("an output that does not exist was realised")
 			}
-		} else if r.Err != nil || len(r.Outputs) != 1 || r.Outputs[r.Target.Outputs[0]].IsZero() {
+		} else if r.Err != nil || r.Status != Built || len(r.Outputs) != 1 || r.Outputs[r.Target.Outputs[0]].IsZero() {
 			t.Errorf("%v: %+v", r.Target, r)
 		}
 	}

@@ -1,0 +1,123 @@
+package realiser
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"larder/store"
+)
+
+// realiseInputs makes the inputs valid and returns their closure, which release
+// unlocks for garbage collection.
+func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res result) {
+	release = func() {}
+	inputs, wants, err := d.inputs()
+	if err != nil {
+		if isRefusal(err) {
+			return nil, release, d.g.failed(InputRejected, err)
+		}
+		return nil, release, d.g.failed(MiscFailure, err)
+	}
+	release = d.store.AddTempRoot(inputs...)
+	goals, err := d.await(d.g, false, wants)
+	if err != nil {
+		return nil, release, d.g.failed(MiscFailure, err)
+	}
+	if res := d.judgeInputs(goals); res.err != nil {
+		return nil, release, res
+	}
+	if closure, err = d.store.Closure(d.g.ctx, inputs); err != nil {
+		return nil, release, d.g.failf(MiscFailure, "inputs of '%s': %w", d.name, err)
+	}
+	return closure, release, result{}
+}
+
+type refusal struct{ error }
+
+func isRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
+}
+
+// inputs returns the paths that the build needs, and goals for those that are
+// missing: sources first, then derivations by name.
+func (d *drvRun) inputs() (paths []store.StorePath, wants []want, err error) {
+	paths = slices.Clone(d.drv.InputSrcs)
+	makers := slices.SortedFunc(maps.Keys(d.drv.InputDrvs), func(a, b store.StorePath) int {
+		return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
+	})
+	from := make([]int, len(makers)+1) // where the outputs of each begin in paths
+	for i, input := range makers {
+		drv, err := d.store.Derivation(d.g.ctx, input)
+		if err != nil {
+			return nil, nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
+		}
+		if err := refuseKind(drv, d.dir.Join(input)); err != nil {
+			return nil, nil, refusal{err}
+		}
+		from[i] = len(paths)
+		for _, name := range d.drv.InputDrvs[input] {
+			o, ok := drv.Outputs[name]
+			if !ok {
+				return nil, nil, refusal{noSuchOutput(d.dir, input, name)}
+			}
+			paths = append(paths, o.Path)
+		}
+	}
+	from[len(makers)] = len(paths)
+	valid, err := d.store.Valid(d.g.ctx, paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, p := range d.drv.InputSrcs {
+		if !valid[i] {
+			wants = append(wants, want{key: key{substitutionGoal, p}})
+		}
+	}
+	for i, input := range makers {
+		if slices.Contains(valid[from[i]:from[i+1]], false) {
+			wants = append(wants, want{key{derivationGoal, input}, d.drv.InputDrvs[input]})
+		}
+	}
+	return paths, wants, nil
+}
+
+// judgeInputs makes the result of inputs that failed.
+func (d *drvRun) judgeInputs(goals []*goal) result {
+	var errs []error
+	var first *BuildError
+	for _, g := range goals {
+		res, finished := g.outcome()
+		if !finished || res.err == nil {
+			continue
+		}
+		if first == nil {
+			first = res.err
+		}
+		if errors.Is(res.err, store.ErrNotFound) {
+			// That an input was not found does not mean that what needs it was not.
+			errs = append(errs, errorString(res.err.Error()))
+		} else {
+			errs = append(errs, res.err)
+		}
+	}
+	if first == nil {
+		return result{}
+	}
+	res := d.g.failf(DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", len(errs), d.name,
+		&dependencyErrors{errs})
+	if !first.Drv.IsZero() { // what to look at is the builder that failed
+		res.err.Drv, res.err.LogPath, res.err.LastLines = first.Drv, first.LogPath, first.LastLines
+	}
+	return res
+}
+
+// dependencyErrors is why inputs failed: it shows the first and unwraps to all.
+type dependencyErrors struct{ errs []error }
+
+func (d *dependencyErrors) Error() string   { return d.errs[0].Error() }
+func (d *dependencyErrors) Unwrap() []error { return d.errs }
