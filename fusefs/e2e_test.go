@@ -380,16 +380,7 @@ func TestWarmPassSendsNoRequest(t *testing.T) {
 		{"cp", []string{"/bin/sh", "-c", "cp -r " + at + " " + t.TempDir() + "/$$"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run := func() string { return start(t, exec.Command(c.cmd[0], c.cmd[1:]...)).wait() }
-			first := run()
-			m.count.take()
-			second := run()
-			if n := m.count.take(); len(n) > 0 {
-				t.Errorf("the second pass sent %v", n)
-			}
-			if first != second {
-				t.Errorf("the second pass printed something else:\n%s\n%s", first, second)
-			}
+			m.warmPass(t, func() string { return start(t, exec.Command(c.cmd[0], c.cmd[1:]...)).wait() })
 		})
 	}
 	t.Run("g++ -E", func(t *testing.T) {
@@ -399,14 +390,29 @@ func TestWarmPassSendsNoRequest(t *testing.T) {
 		}
 		src := filepath.Join(t.TempDir(), "a.cc")
 		os.WriteFile(src, []byte("#include <7/19.h>\n#include <9/3.h>\n"), 0o644)
-		run := func() string {
+		m.warmPass(t, func() string {
 			return start(t, exec.Command(gcc, "-E", "-o", "/dev/null", "-I", at+"/absent", "-I", at+"/empty", "-I", at+"/include", src)).wait()
-		}
-		run()
-		m.count.take()
-		run()
-		if n := m.count.take(); len(n) > 0 {
-			t.Errorf("the second pass sent %v", n)
-		}
+		})
 	})
+}
+
+// warmPass does something twice; the second time must print the same and send
+// nothing. Somebody else on the machine may drop the caches in between, but not
+// every time.
+func (m *mounted) warmPass(t *testing.T, run func() string) {
+	t.Helper()
+	var sent map[string]int
+	for range 5 {
+		first := run()
+		m.count.take()
+		second := run()
+		sent = m.count.take()
+		if first != second {
+			t.Fatalf("the second pass printed something else:\n%s\n%s", first, second)
+		}
+		if len(sent) == 0 {
+			return
+		}
+	}
+	t.Errorf("the second pass sent %v", sent)
 }

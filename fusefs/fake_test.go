@@ -119,6 +119,17 @@ func (s *fakeStore) AllValid(ctx context.Context) iter.Seq2[store.StorePath, err
 func (s *fakeStore) Realise(ctx context.Context, who store.Caller, p store.StorePath) error {
 	s.mu.Lock()
 	s.calls = append(s.calls, who)
+	s.mu.Unlock()
+	for {
+		// A goal that its last waiter cancelled is not for those who came after.
+		if err := s.join(ctx, p); !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (s *fakeStore) join(ctx context.Context, p store.StorePath) error {
+	s.mu.Lock()
 	if s.present[p] {
 		s.mu.Unlock()
 		return nil

@@ -161,6 +161,31 @@ func TestPlaceholderBecomesReal(t *testing.T) {
 	}
 }
 
+// A path whose reservation was lost while somebody waited has another number now:
+// the old node must not become it.
+func TestReservationLostDuringWait(t *testing.T) {
+	f, s := newUnmounted(t)
+	open := make(chan struct{})
+	p := s.plan("absent", open, tree{"file": "x"})
+	ph, _ := lookup(f, fuse.FUSE_ROOT_ID, p.String())
+	result := make(chan fuse.Status, 1)
+	go func() {
+		_, code := getattr(f, ph.NodeId)
+		result <- code
+	}()
+	eventually(t, "it waits", func() bool { return s.waiters(p) == 1 })
+	s.ReleaseNumber(nodeID(ph.NodeId).object())
+	s.Number(p)
+	close(open)
+	if code := <-result; code != fuse.Status(unix.ESTALE) {
+		t.Errorf("the old node: %v", code)
+	}
+	again, _ := lookup(f, fuse.FUSE_ROOT_ID, p.String())
+	if _, code := getattr(f, again.NodeId); code != fuse.OK || again.NodeId == ph.NodeId {
+		t.Errorf("the new node: %v", code)
+	}
+}
+
 // Derivations are files; who cannot do with a directory gets a symlink, each his own.
 func TestKindOfPlaceholder(t *testing.T) {
 	f, _ := newUnmounted(t)

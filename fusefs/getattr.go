@@ -76,6 +76,9 @@ func (f *FS) realised(cancel <-chan struct{}, h *fuse.InHeader, st *unix.Stat_t)
 		if code := f.await(cancel, h.Caller, n, p); code != fuse.OK {
 			return 0, code
 		}
+		if q, ok := f.objects.PathOf(n); !ok || q != p {
+			return 0, fuse.Status(unix.ESTALE) // the reservation was lost, it came with another number
+		}
 	}
 	k, code := f.statObject(n, p, st)
 	if code != fuse.OK {

@@ -59,8 +59,8 @@ func (r *retirements) wait(object uint32) <-chan struct{} {
 // deleted. The others are hidden until done is called, which must follow; a
 // process that looks for one meanwhile waits, and realises it again afterwards.
 //
-// Object numbers are permanent, so a path that is deleted and comes back with
-// other contents has the same nodes: only what the kernel has forgotten may go.
+// A number stands for a path, not for its contents, and what is deleted may come
+// back with others under the same nodes: only what the kernel has forgotten may go.
 // Call it from no request, and hold no lock that a Realiser or Objects needs.
 func (f *FS) Invalidate(ctx context.Context, paths []store.StorePath) (busy []store.StorePath, done func()) {
 	gone := map[uint32]store.StorePath{}
@@ -73,7 +73,8 @@ func (f *FS) Invalidate(ctx context.Context, paths []store.StorePath) (busy []st
 		gone[n] = p
 	}
 	for n, p := range gone {
-		if f.lookups.held(n) && f.kernel != nil {
+		// What is not valid any more may have been known by another number.
+		if f.kernel != nil && (f.lookups.held(n) || !f.objects.IsPresent(p)) {
 			f.kernel.EntryNotify(uint64(rootID), p.String())
 		}
 	}
@@ -94,8 +95,11 @@ func (f *FS) Invalidate(ctx context.Context, paths []store.StorePath) (busy []st
 		f.files.drop(func(id nodeID) bool { return id.object() == n })
 	}
 	return busy, func() {
-		for n := range gone {
+		for n, p := range gone {
 			f.retired.end(n)
+			if !f.objects.IsPresent(p) {
+				f.releaseUnused(n)
+			}
 		}
 	}
 }

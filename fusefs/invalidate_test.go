@@ -72,6 +72,25 @@ func TestInvalidate(t *testing.T) {
 	}
 }
 
+// A path that was made invalid before anybody said so is forgotten all the same,
+// and leaves no reservation.
+func TestInvalidateAfterDeletion(t *testing.T) {
+	m := newMounted(t)
+	p := m.store.add(t, "gone", tree{"text": "x"})
+	m.touch(t, "read", m.path(p, "text")).wait()
+	n, _ := m.store.Number(p)
+	m.store.deleted(t, p)
+	m.store.mu.Lock()
+	delete(m.store.numbers, p)
+	m.store.mu.Unlock()
+	_, done := m.fs.Invalidate(t.Context(), []store.StorePath{p})
+	done()
+	if got := m.touch(t, "read", m.path(p, "text")).wait(); got != "ENOENT" {
+		t.Errorf("got %q", got)
+	}
+	eventually(t, "the kernel forgets", func() bool { return !m.fs.lookups.held(n) })
+}
+
 // A million names that are not here do not stay with us.
 func TestPlaceholdersAreBounded(t *testing.T) {
 	m := newMounted(t)

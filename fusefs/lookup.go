@@ -139,6 +139,14 @@ func (f *FS) release(n uint32, count uint64) {
 	f.lookups.ended(n)
 }
 
+// releaseUnused ends the reservation of a path that is not here, unless the kernel
+// knows it.
+func (f *FS) releaseUnused(n uint32) {
+	if f.lookups.add(n) == nil {
+		f.release(n, 1)
+	}
+}
+
 // Forget says that the kernel has dropped references to a node.
 func (f *FS) Forget(id, count uint64) {
 	if nodeID(id) != rootID && f.enter() {

@@ -39,7 +39,7 @@ func (f *FS) await(cancel <-chan struct{}, caller fuse.Caller, n uint32, p store
 	for {
 		select {
 		case err := <-result:
-			return f.verdict(err, n, p)
+			return f.verdict(err, p)
 		case <-f.ctx.Done():
 			return fuse.EINTR
 		case <-alive.C:
@@ -60,27 +60,33 @@ func (f *FS) await(cancel <-chan struct{}, caller fuse.Caller, n uint32, p store
 	}
 }
 
-// realise waits till nobody is deleting the path, then asks for it.
+// errNotHere says that the realiser succeeded, again and again, without effect.
+var errNotHere = errors.New("it was realised but is not here")
+
+// realise waits till nobody is deleting the path, then asks for it. It may be
+// deleted again as soon as it has come, so it tries more than once.
 func (f *FS) realise(ctx context.Context, caller fuse.Caller, n uint32, p store.StorePath) error {
-	if done := f.retired.wait(n); done != nil {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return ctx.Err()
+	who := store.Caller{UID: caller.Uid, GID: caller.Gid, PID: f.proc.process(caller.Pid)}
+	for range 5 {
+		if done := f.retired.wait(n); done != nil {
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		if err := f.realiser.Realise(ctx, who, p); err != nil || f.isPresent(n, p) {
+			return err
 		}
 	}
-	who := store.Caller{UID: caller.Uid, GID: caller.Gid, PID: f.proc.process(caller.Pid)}
-	return f.realiser.Realise(ctx, who, p)
+	return errNotHere
 }
 
-// verdict translates what the realiser said.
-func (f *FS) verdict(err error, n uint32, p store.StorePath) fuse.Status {
+// verdict translates what came of it.
+func (f *FS) verdict(err error, p store.StorePath) fuse.Status {
 	switch {
-	case err == nil && f.isPresent(n, p):
-		return fuse.OK
 	case err == nil:
-		f.log.Error("a path was realised but is not here", "path", p.String())
-		return fuse.EIO
+		return fuse.OK
 	case errors.Is(err, store.ErrNotFound):
 		return fuse.ENOENT
 	case f.ctx.Err() != nil:
