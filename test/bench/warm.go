@@ -15,13 +15,6 @@ type mounted struct {
 	fuse   string // the same through the mount
 }
 
-// headers is a realistic tree of many small files.
-func (s *suite) headers() (string, error) {
-	const dir = "/usr/include"
-	_, err := os.Stat(filepath.Join(dir, "c++"))
-	return dir, err
-}
-
 // mount adds the object and mounts the store, once for all contests.
 func (s *suite) mount() func() (mounted, error) {
 	var m mounted
