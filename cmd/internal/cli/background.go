@@ -18,7 +18,7 @@ import (
 const readyEnv = "LARDER_READY_FD"
 
 // mountInBackground starts this command again, without --background and away from the terminal, and returns when it is
-// ready. If it ends before that, its words and its exit status are ours.
+// ready. If it ends before that, its words are ours, and we fail too.
 func (a *app) mountInBackground(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
 		return err
