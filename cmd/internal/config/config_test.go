@@ -35,7 +35,7 @@ func load(t *testing.T, text string, options ...[2]string) (*config.Config, []co
 }
 
 func TestSyntax(t *testing.T) {
-	c, warnings, err := load(t, `
+	_, _, bad := load(t, `
 # a comment
 substituters = https://a.example   file:///b # another
 extra-substituters = https://c.example
@@ -46,10 +46,10 @@ require-sigs = no
 	timeout=5
 max-log-size = 2M
 `+"log-lines\t=\t9\n")
-	if err == nil || !strings.Contains(err.Error(), "larder.conf:9: expected NAME = VALUE") {
-		t.Errorf("a line without white space around =: %v", err)
+	if bad == nil || !strings.Contains(bad.Error(), "larder.conf:9: expected NAME = VALUE") {
+		t.Errorf("a line without white space around =: %v", bad)
 	}
-	c, warnings, err = load(t, "substituters = https://a.example   file:///b # more\nextra-substituters = https://c.example\n"+
+	c, warnings, err := load(t, "substituters = https://a.example   file:///b # more\nextra-substituters = https://c.example\n"+
 		"max-jobs = 4\nmax-jobs = 7\nbuild-cores = 3\nrequire-sigs = no\nmax-log-size = 2M\nlog-lines\t=\t9\r\n"+
 		"secret-key-files =\nconnect-timeout = 0\nextra-platforms = i686-linux\nextra-extra-platforms = i586-linux\n")
 	if err != nil || len(warnings) > 0 {
