@@ -107,7 +107,7 @@ func (a *app) serveMount(cfg *config.Config, inside *mount.Daemon) error {
 	}
 	dev, err := inside.Mount()
 	if err != nil {
-		return errors.Join(err, d.Close())
+		return &reported{errors.Join(err, d.Close())} // by the process outside, which knows why
 	}
 	var told error
 	err = d.ServeMount(ctx, dev, func() { told = inside.Serving() })
