@@ -28,7 +28,9 @@ type larder struct {
 	dir     string   // scratch; holds store and state
 	options []string // before every command
 	in      string   // standard input
-	env     map[string]string
+	// hasDaemon: the commands talk to one, which has settings of its own.
+	hasDaemon bool
+	env       map[string]string
 }
 
 func newLarder(t *testing.T) *larder {
@@ -113,7 +115,7 @@ func (l *larder) derivation(name, script string, inputs []string, output string)
 	return l.ok("derivation", "add", l.write(name+".json", text))
 }
 
-// canBuild skips a test where nothing can be built, and gives the sandbox a shell.
+// canBuild skips a test where nothing can be built, and gives the sandbox a shell, unless a daemon has done so.
 func (l *larder) canBuild() {
 	l.t.Helper()
 	if os.Geteuid() != 0 {
@@ -123,7 +125,9 @@ func (l *larder) canBuild() {
 	if err != nil {
 		l.t.Skipf("no shell for the sandbox: %v (Debian: busybox-static)", err)
 	}
-	l.options = append(l.options, "--option", "sandbox-paths", "/bin/sh="+busybox)
+	if !l.hasDaemon {
+		l.options = append(l.options, "--option", "sandbox-paths", "/bin/sh="+busybox)
+	}
 }
 
 // start runs a command in the background until the test ends. It returns when the output matches, with the match.
