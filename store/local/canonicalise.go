@@ -125,11 +125,19 @@ func (c *canonicaliser) check(st *unix.Stat_t, top bool) error {
 	if top && kind != unix.S_IFLNK && st.Mode&0o022 != 0 {
 		return fmt.Errorf("%w: mode %04o", ErrOwner, st.Mode&0o7777)
 	}
-	// A second link to a file that was done is ours by now.
-	if st.Uid != uint32(c.uid) && !c.linked[st.Ino] {
+	if st.Uid != uint32(c.uid) && !c.linked[st.Ino] && !c.linkedBefore(st) {
 		return fmt.Errorf("%w: owner %d, expected %d", ErrOwner, st.Uid, c.uid)
 	}
 	return nil
+}
+
+// linkedBefore reports whether a file of ours is a link to one in another output of the same build, which is canonical and
+// ours by now. Nothing else of ours is where a builder could link to it: that does not work across mounts, and the mount points
+// in its store have another modification time.
+func (c *canonicaliser) linkedBefore(st *unix.Stat_t) bool {
+	mode := st.Mode & 0o7777
+	return st.Uid == uint32(c.owner) && st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 &&
+		st.Mtim.Sec == 1 && st.Mtim.Nsec == 0 && (mode == 0o444 || mode == 0o555 || st.Mode&unix.S_IFMT == unix.S_IFLNK)
 }
 
 func (c *canonicaliser) enterDir(fd, dirfd int, name string, st *unix.Stat_t) error {

@@ -164,3 +164,32 @@ func TestRemoveHostileTree(t *testing.T) {
 		t.Errorf("files left: %q", got)
 	}
 }
+
+// What belongs to somebody else is refused unless it is a link to a file that is canonical: of another output.
+func TestCanonicaliseLinksBetweenTrees(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root changes owners")
+	}
+	const uid = 30001
+	f := newFixture(t)
+	first, a := f.temp()
+	second, b := f.temp()
+	check(t, os.WriteFile(filepath.Join(a, "x"), nil, 0o755))
+	check(t, os.Symlink("x", filepath.Join(a, "y")))
+	for _, name := range []string{"x", "y"} {
+		check(t, os.Link(filepath.Join(a, name), filepath.Join(b, name)))
+	}
+	for _, file := range []string{a, b, filepath.Join(a, "x"), filepath.Join(a, "y")} {
+		check(t, os.Lchown(file, uid, uid))
+	}
+	check(t, f.Canonicalise(context.Background(), first, uid))
+	check(t, f.Canonicalise(context.Background(), second, uid))
+	third, c := f.temp()
+	check(t, os.Lchown(c, uid, uid))
+	check(t, os.WriteFile(filepath.Join(c, "x"), nil, 0o444))
+	check(t, os.Link(filepath.Join(c, "x"), filepath.Join(c, "y")))
+	if err := f.Canonicalise(context.Background(), third, uid); !errors.Is(err, local.ErrOwner) {
+		t.Errorf("a file of ours that is not canonical: %v", err)
+	}
+}
