@@ -30,6 +30,7 @@ type drvRun struct {
 // derivation does not have are left to those who want them.
 func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) result {
 	d := &drvRun{Realiser: r, g: g, path: g.key.path, name: r.dir.Join(g.key.path)}
+	defer r.store.AddTempRoot(d.path)() // an access holds only the output that it wants
 	if res := d.load(wanted); res.err != nil {
 		return res
 	}

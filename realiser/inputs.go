@@ -15,14 +15,18 @@ import (
 // unlocks for garbage collection.
 func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res result) {
 	release = func() {}
-	inputs, wants, err := d.inputs()
+	inputs, err := d.inputs()
 	if err != nil {
 		if isRefusal(err) {
 			return nil, release, d.g.failed(InputRejected, err)
 		}
 		return nil, release, d.g.failed(MiscFailure, err)
 	}
-	release = d.store.AddTempRoot(inputs...)
+	release = d.store.AddTempRoot(inputs.paths...) // before it is asked what is valid
+	wants, err := d.missingInputs(inputs)
+	if err != nil {
+		return nil, release, d.g.failed(MiscFailure, err)
+	}
 	goals, err := d.await(d.g, false, wants)
 	if err != nil {
 		return nil, release, d.g.failed(MiscFailure, err)
@@ -30,7 +34,7 @@ func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res
 	if res := d.judgeInputs(goals); res.err != nil {
 		return nil, release, res
 	}
-	if closure, err = d.store.Closure(d.g.ctx, inputs); err != nil {
+	if closure, err = d.store.Closure(d.g.ctx, inputs.paths); err != nil {
 		return nil, release, d.g.failf(MiscFailure, "inputs of '%s': %w", d.name, err)
 	}
 	return closure, release, result{}
@@ -43,47 +47,57 @@ func isRefusal(err error) bool {
 	return errors.As(err, &r)
 }
 
-// inputs returns the paths that the build needs, and goals for those that are
-// missing: sources first, then derivations by name.
-func (d *drvRun) inputs() (paths []store.StorePath, wants []want, err error) {
-	paths = slices.Clone(d.drv.InputSrcs)
-	makers := slices.SortedFunc(maps.Keys(d.drv.InputDrvs), func(a, b store.StorePath) int {
+// inputPaths are what a build needs: sources first, then outputs of derivations.
+type inputPaths struct {
+	paths  []store.StorePath
+	makers []store.StorePath // derivations, by name
+	from   []int             // where the outputs of each begin in paths, and their end
+}
+
+// inputs returns the paths that the build needs.
+func (d *drvRun) inputs() (*inputPaths, error) {
+	in := &inputPaths{paths: slices.Clone(d.drv.InputSrcs)}
+	in.makers = slices.SortedFunc(maps.Keys(d.drv.InputDrvs), func(a, b store.StorePath) int {
 		return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
 	})
-	from := make([]int, len(makers)+1) // where the outputs of each begin in paths
-	for i, input := range makers {
+	for _, input := range in.makers {
 		drv, err := d.store.Derivation(d.g.ctx, input)
 		if err != nil {
-			return nil, nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
+			return nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
 		}
 		if err := refuseKind(drv, d.dir.Join(input)); err != nil {
-			return nil, nil, refusal{err}
+			return nil, refusal{err}
 		}
-		from[i] = len(paths)
+		in.from = append(in.from, len(in.paths))
 		for _, name := range d.drv.InputDrvs[input] {
 			o, ok := drv.Outputs[name]
 			if !ok {
-				return nil, nil, refusal{noSuchOutput(d.dir, input, name)}
+				return nil, refusal{noSuchOutput(d.dir, input, name)}
 			}
-			paths = append(paths, o.Path)
+			in.paths = append(in.paths, o.Path)
 		}
 	}
-	from[len(makers)] = len(paths)
-	valid, err := d.store.Valid(d.g.ctx, paths)
+	in.from = append(in.from, len(in.paths))
+	return in, nil
+}
+
+// missingInputs returns goals for the inputs that are not valid.
+func (d *drvRun) missingInputs(in *inputPaths) (wants []want, err error) {
+	valid, err := d.store.Valid(d.g.ctx, in.paths)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, p := range d.drv.InputSrcs {
 		if !valid[i] {
 			wants = append(wants, want{key: key{substitutionGoal, p}})
 		}
 	}
-	for i, input := range makers {
-		if slices.Contains(valid[from[i]:from[i+1]], false) {
+	for i, input := range in.makers {
+		if slices.Contains(valid[in.from[i]:in.from[i+1]], false) {
 			wants = append(wants, want{key{derivationGoal, input}, d.drv.InputDrvs[input]})
 		}
 	}
-	return paths, wants, nil
+	return wants, nil
 }
 
 // judgeInputs makes the result of inputs that failed.

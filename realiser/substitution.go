@@ -81,7 +81,15 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 			c.Bytes.Expected += int64(info.NarSize)
 		})
 	}
-	complete, err := r.realiseReferences(g, info)
+	var others []store.StorePath
+	for _, ref := range store.SortPaths(info.References) {
+		if ref != info.Path {
+			others = append(others, ref)
+		}
+	}
+	// Until the path is registered nothing else keeps what it refers to.
+	defer r.store.AddTempRoot(others...)()
+	complete, err := r.realiseReferences(g, info, others)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", s, err)
 		if complete {
@@ -128,17 +136,10 @@ func (r *Realiser) narInfo(g *goal, s Substituter, p store.StorePath) (*store.Na
 	return s.NarInfo(g.ctx, p)
 }
 
-// realiseReferences substitutes what info refers to. If that fails, complete
-// tells whether that was because of a failure, and not because nobody has some
-// of the references.
-func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo) (complete bool, err error) {
-	var others []store.StorePath
-	for _, ref := range store.SortPaths(info.References) {
-		if ref != info.Path {
-			others = append(others, ref)
-		}
-	}
-	defer r.store.AddTempRoot(others...)()
+// realiseReferences substitutes what info refers to, but for itself. If that
+// fails, complete tells whether that was because of a failure, and not because
+// nobody has some of the references.
+func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo, others []store.StorePath) (complete bool, err error) {
 	missing, err := r.missing(g.ctx, others)
 	if err != nil {
 		return true, err
