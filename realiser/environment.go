@@ -129,13 +129,16 @@ func cleanBuilder(path string) string {
 // storeMode is the mode of the directory in which outputs appear: Nix's for a store.
 const storeMode = os.ModeSticky | 0o775
 
-// makeStoreDir makes the directory that is the builder's store.
+// makeStoreDir makes the directory that is the builder's store, inside of one
+// that nobody else can pass through: what lies in it may be writable for all, a
+// setuid program, or a socket over which the builder gives descriptors away.
 func (b *build) makeStoreDir() (err error) {
 	if b.storeTemp, err = b.store.NewTemp(b.g.ctx); err != nil {
 		return err
 	}
-	b.storeDir = filepath.Join(b.store.ObjectDir(), b.storeTemp)
-	if err := os.Mkdir(b.storeDir, 0o755); err != nil {
+	private := filepath.Join(b.store.ObjectDir(), b.storeTemp)
+	b.storeDir = filepath.Join(private, "store")
+	if err := errors.Join(os.Mkdir(private, 0o700), os.Mkdir(b.storeDir, 0o755)); err != nil {
 		return err
 	}
 	if b.user.UID == sandbox.CallingUser {

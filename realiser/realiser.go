@@ -38,8 +38,7 @@ func New(o Options) (*Realiser, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Builders' users must be able to reach their directories, nobody else to list them.
-	if err := os.MkdirAll(o.BuildDir, 0o711); err != nil {
+	if err := os.MkdirAll(o.BuildDir, 0o700); err != nil {
 		return nil, fmt.Errorf("realiser: build directory: %w", err)
 	}
 	if err := sweepScratch(o.BuildDir); err != nil {

@@ -22,14 +22,14 @@ const (
 // locked while it is in use, so that what a killed process left can be told from
 // what another one needs.
 type scratch struct {
-	dir   string   // holds the others; can be passed through, but not listed
+	dir   string   // holds the others; closed to other users, whom a builder could let in
 	lock  *os.File // dir, with a lock (flock)
 	build string   // the builder's working directory
 	tmp   string   // its /tmp
 }
 
 // newScratch makes the directories below parent. They belong to the user that
-// will build.
+// will build, who sees them through the sandbox only.
 func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 	dir, err := os.MkdirTemp(parent, scratchPrefix+name+"-")
 	if err != nil {
@@ -42,9 +42,6 @@ func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 		}
 	}()
 	if s.lock, err = lockDir(dir); err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(s.build, 0o700); err != nil {
@@ -61,7 +58,7 @@ func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 
 // lockDir opens a directory and locks it, or fails if another process has.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
