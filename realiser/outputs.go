@@ -174,7 +174,11 @@ func (b *build) examine(o *made) error {
 		content = ca.Hash.Algo().New()
 		writers = append(writers, content)
 	}
-	size, err := nar.DumpAt(b.g.ctx, io.MultiWriter(writers...), int(objects.Fd()), o.temp)
+	dump := nar.DumpAt
+	if b.fixed() {
+		dump = b.replace(o)
+	}
+	size, err := dump(b.g.ctx, io.MultiWriter(writers...), int(objects.Fd()), o.temp)
 	if err != nil {
 		return fmt.Errorf("output '%s' of '%s': %w", o.name, b.name, err)
 	}
