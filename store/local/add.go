@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"larder/nar"
+	"larder/nar/tree"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -271,7 +272,7 @@ func (s *Store) writeFile(temp string, fill func(io.Writer) error) error {
 		err = f.Chmod(0o444) // whatever the umask
 	}
 	if err == nil {
-		err = unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), canonicalTimes, 0)
+		err = unix.UtimesNanoAt(unix.AT_FDCWD, tree.ProcPath(fd), canonicalTimes, 0)
 	}
 	return errors.Join(err, f.Close())
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"larder/nar/tree"
 )
 
 // bin unlinks what was thrown into it, in a goroutine of its own that close waits for.
@@ -48,7 +50,7 @@ func (b *bin) unlink(name string) error {
 	}
 	if err == nil {
 		var freed int64
-		freed, err = removeAt(b.ctx, b.s.objects, name)
+		freed, err = tree.RemoveAt(b.ctx, b.s.objects, name)
 		b.bytes.Add(freed)
 	}
 	if err != nil {

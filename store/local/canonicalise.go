@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // What Canonicalise refuses, wrapped in a *fs.PathError that names the file.
@@ -40,7 +42,7 @@ func (s *Store) Canonicalise(ctx context.Context, temp string, uid int) error {
 	}
 	defer s.db.leave()
 	c := canonicaliser{ctx: ctx, root: filepath.Join(s.objectDir, temp), uid: uid, owner: unix.Geteuid(), group: unix.Getegid()}
-	defer c.dirs.close()
+	defer c.dirs.Close()
 	return c.run(s.objects, temp)
 }
 
@@ -50,7 +52,7 @@ type canonicaliser struct {
 	root         string // for errors
 	uid          int    // who must own everything, -1: anybody
 	owner, group int
-	dirs         dirStack
+	dirs         tree.Stack
 	trail        []string        // names of the directories below the root
 	todo         [][]string      // for each open directory, the names still to come
 	linked       map[uint64]bool // inodes with several links that were seen
@@ -62,7 +64,7 @@ func (c *canonicaliser) run(dirfd int, name string) error {
 	if err := c.enter(dirfd, name); err != nil {
 		return err
 	}
-	for len(c.dirs) > 0 {
+	for c.dirs.Depth() > 0 {
 		if err := c.ctx.Err(); err != nil {
 			return err
 		}
@@ -75,7 +77,7 @@ func (c *canonicaliser) run(dirfd int, name string) error {
 		}
 		name := (*names)[0]
 		*names = (*names)[1:]
-		if err := c.enter(c.dirs.top(), name); err != nil {
+		if err := c.enter(c.dirs.Top(), name); err != nil {
 			return err
 		}
 	}
@@ -84,7 +86,7 @@ func (c *canonicaliser) run(dirfd int, name string) error {
 
 // enter does a file, or begins a directory, which gets its final mode when its entries are done.
 func (c *canonicaliser) enter(dirfd int, name string) error {
-	top := len(c.dirs) == 0
+	top := c.dirs.Depth() == 0
 	// O_PATH: opening some special files would do something, and a file need not be readable.
 	fd, err := openBelow(dirfd, name, unix.O_PATH)
 	if err == unix.EXDEV {
@@ -94,7 +96,7 @@ func (c *canonicaliser) enter(dirfd int, name string) error {
 		return c.fail("open", name, err)
 	}
 	var st unix.Stat_t
-	if err = fstat(fd, &st); err == nil {
+	if err = tree.Fstat(fd, &st); err == nil {
 		err = c.check(&st, top)
 	}
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -142,7 +144,7 @@ func (c *canonicaliser) linkedBefore(st *unix.Stat_t) bool {
 
 func (c *canonicaliser) enterDir(fd, dirfd int, name string, st *unix.Stat_t) error {
 	if st.Mode&0o500 != 0o500 || c.owner != 0 && st.Mode&0o700 != 0o700 {
-		if err := retry(func() error { return unix.Chmod(procPath(fd), 0o700) }); err != nil {
+		if err := tree.Retry(func() error { return unix.Chmod(tree.ProcPath(fd), 0o700) }); err != nil {
 			return err
 		}
 	}
@@ -151,20 +153,20 @@ func (c *canonicaliser) enterDir(fd, dirfd int, name string, st *unix.Stat_t) er
 		return err
 	}
 	var same unix.Stat_t
-	if err := fstat(dir, &same); err != nil || same.Ino != st.Ino {
+	if err := tree.Fstat(dir, &same); err != nil || same.Ino != st.Ino {
 		unix.Close(dir)
-		return errors.Join(err, errMoved)
+		return errors.Join(err, tree.ErrMoved)
 	}
-	if len(c.dirs) > 0 {
+	if c.dirs.Depth() > 0 {
 		c.trail = append(c.trail, name)
 	}
-	if err := c.dirs.push(dir); err != nil {
+	if err := c.dirs.Push(dir); err != nil {
 		return err
 	}
 	var names []string
 	for {
 		var n int
-		err := retry(func() error {
+		err := tree.Retry(func() error {
 			n, err = unix.ReadDirent(dir, c.buf)
 			return err
 		})
@@ -182,14 +184,14 @@ func (c *canonicaliser) enterDir(fd, dirfd int, name string, st *unix.Stat_t) er
 
 // leave finishes the innermost directory.
 func (c *canonicaliser) leave() error {
-	fd := c.dirs.top()
+	fd := c.dirs.Top()
 	var st unix.Stat_t
-	err := fstat(fd, &st)
+	err := tree.Fstat(fd, &st)
 	if err == nil {
 		err = c.settle(fd, &st)
 	}
 	if err == nil {
-		err = c.dirs.pop()
+		err = c.dirs.Pop()
 	}
 	if err != nil {
 		return c.fail("canonicalise", "", err)
@@ -219,7 +221,7 @@ func (c *canonicaliser) settle(fd int, st *unix.Stat_t) error {
 		return err
 	}
 	if c.owner == 0 && (st.Uid != uint32(c.owner) || st.Gid != uint32(c.group)) {
-		err := retry(func() error { return unix.Fchownat(fd, "", c.owner, c.group, unix.AT_EMPTY_PATH) })
+		err := tree.Retry(func() error { return unix.Fchownat(fd, "", c.owner, c.group, unix.AT_EMPTY_PATH) })
 		if err != nil {
 			return fmt.Errorf("chown: %w", err)
 		}
@@ -230,13 +232,13 @@ func (c *canonicaliser) settle(fd int, st *unix.Stat_t) error {
 			mode = 0o555
 		}
 		// Even if it has that mode already: removing an ACL changes what the bits mean.
-		if err := retry(func() error { return unix.Chmod(procPath(fd), mode) }); err != nil {
+		if err := tree.Retry(func() error { return unix.Chmod(tree.ProcPath(fd), mode) }); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
 	}
 	if st.Mtim.Sec != 1 || st.Mtim.Nsec != 0 {
 		// By /proc: AT_EMPTY_PATH works here only since Linux 5.8.
-		if err := retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, procPath(fd), canonicalTimes, 0) }); err != nil {
+		if err := tree.Retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, tree.ProcPath(fd), canonicalTimes, 0) }); err != nil {
 			return fmt.Errorf("set time: %w", err)
 		}
 	}
@@ -249,9 +251,9 @@ func keptAttribute(name string) bool {
 }
 
 func (c *canonicaliser) removeAttributes(fd int) error {
-	path := procPath(fd)
+	path := tree.ProcPath(fd)
 	var n int
-	err := retry(func() (err error) {
+	err := tree.Retry(func() (err error) {
 		n, err = unix.Listxattr(path, c.buf)
 		return err
 	})
@@ -265,7 +267,7 @@ func (c *canonicaliser) removeAttributes(fd int) error {
 		if keptAttribute(name) {
 			continue
 		}
-		if err := retry(func() error { return unix.Removexattr(path, name) }); err != nil && err != unix.ENODATA {
+		if err := tree.Retry(func() error { return unix.Removexattr(path, name) }); err != nil && err != unix.ENODATA {
 			return fmt.Errorf("remove extended attribute %s: %w", name, err)
 		}
 	}
@@ -274,7 +276,7 @@ func (c *canonicaliser) removeAttributes(fd int) error {
 
 func (c *canonicaliser) fail(op, name string, err error) error {
 	path := append([]string{c.root}, c.trail...)
-	if len(c.dirs) > 0 && name != "" {
+	if c.dirs.Depth() > 0 && name != "" {
 		path = append(path, name)
 	}
 	return &fs.PathError{Op: op, Path: filepath.Join(path...), Err: err}

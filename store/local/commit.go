@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -79,7 +80,7 @@ func (s *Store) prepare(r *registration) error {
 		}
 		if ok {
 			a.number, a.was = e.number, e.state
-		} else if a.number, err = s.numbers.take(a.info.Path); err != nil {
+		} else if a.number, err = s.numbers.register(a.info.Path); err != nil {
 			return err
 		}
 		numbers[a.info.Path] = a.number
@@ -126,7 +127,7 @@ func (s *Store) prepareFile(a *adding) (err error) {
 		}
 	}
 	var st unix.Stat_t
-	if err := lstatAt(s.objects, final, &st); err == nil {
+	if err := tree.LstatAt(s.objects, final, &st); err == nil {
 		return &OccupiedError{Path: a.info.Path, File: s.ObjectPath(a.info.Path)}
 	} else if err != unix.ENOENT {
 		return &store.PathError{Op: "register", Path: a.info.Path, Err: err}
@@ -143,7 +144,7 @@ func (s *Store) makeDurable(group []*registration) error {
 	var wg sync.WaitGroup
 	var synced error
 	wg.Go(func() {
-		synced = retry(func() error { return unix.Syncfs(s.objects) })
+		synced = tree.Retry(func() error { return unix.Syncfs(s.objects) })
 		if synced != nil {
 			synced = fmt.Errorf("syncing %s: %w", s.objectDir, synced)
 		}

@@ -46,6 +46,7 @@
 //   - Register takes over the temporary names also when it fails.
 //   - After an error of the disk in a commit it is not known whether the commit counts. The store then refuses everything until it
 //     is opened again.
-//   - A reservation by Number is forgotten after a restart; the number is then never used.
+//   - A reservation by Number is forgotten after a restart; the number is then never used. ReleaseNumber is for who knows that nobody
+//     has the number any more: it may be given to another path.
 //   - The database of one process can't be opened by another, not even for reading.
 package local

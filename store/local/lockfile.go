@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // LockedError says that another process has the store open.
@@ -46,7 +48,7 @@ func takeLock(stateDir string, readOnly bool) (*lockFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the store: %w", err)
 	}
-	err = retry(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
+	err = tree.Retry(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		defer f.Close()
 		text, _ := io.ReadAll(io.LimitReader(f, 32))
@@ -75,6 +77,6 @@ func (l *lockFile) release() error {
 		err = l.file.Truncate(0)
 	}
 	// To close it is not enough: a child that was just forked has the descriptor, too, until it executes its program.
-	unlocked := retry(func() error { return unix.Flock(int(l.file.Fd()), unix.LOCK_UN) })
+	unlocked := tree.Retry(func() error { return unix.Flock(int(l.file.Fd()), unix.LOCK_UN) })
 	return errors.Join(err, unlocked, l.file.Close())
 }

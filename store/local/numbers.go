@@ -22,8 +22,9 @@ const (
 var errNumbersExhausted = errors.New("all 4,294,967,295 object numbers are used up")
 
 // numbers hands out object numbers and remembers those of paths that may not be registered yet. The highest number is
-// noted in the database, a block ahead, before a number of the block is used: so none is ever used again, not even after
-// a crash.
+// noted in the database, a block ahead, before a number of the block is used: so none that was registered is ever used again,
+// not even after a crash. A reservation that was released is: who asks for names that do not exist, 30,000 a second, would
+// have used up all numbers within two days, for good.
 type numbers struct {
 	s *Store
 
@@ -35,11 +36,13 @@ type numbers struct {
 	recent   *list.List // of *reservation, the one used last first
 	byPath   map[store.StorePath]*list.Element
 	byNumber map[uint32]*list.Element
+	free     []uint32 // to be used again, at most maxReservations
 }
 
 type reservation struct {
-	path   store.StorePath
-	number uint32
+	path       store.StorePath
+	number     uint32
+	registered bool // or about to be: the number is of no other path, ever
 }
 
 func (n *numbers) init(s *Store) {
@@ -73,10 +76,16 @@ func (n *numbers) save(b *pebble.Batch) error {
 	return b.Set(keyNumbers, binary.BigEndian.AppendUint32(nil, n.next), nil)
 }
 
-// fresh returns a number that was never used.
+// fresh returns a number that nobody has, and no registered path had.
 func (n *numbers) fresh() (uint32, error) {
 	for {
 		n.mu.Lock()
+		if last := len(n.free) - 1; last >= 0 {
+			defer n.mu.Unlock()
+			number := n.free[last]
+			n.free = n.free[:last]
+			return number, nil
+		}
 		if n.next < n.limit {
 			n.next++
 			defer n.mu.Unlock()
@@ -144,14 +153,43 @@ func (n *numbers) take(p store.StorePath) (uint32, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if earlier, ok := n.reservedLocked(p); ok {
-		return earlier, nil // somebody was faster; ours is wasted
+		n.freeLocked(number)
+		return earlier, nil // somebody was faster
 	}
-	e := n.recent.PushFront(&reservation{p, number})
+	e := n.recent.PushFront(&reservation{path: p, number: number})
 	n.byPath[p], n.byNumber[number] = e, e
 	if n.recent.Len() > maxReservations {
 		n.dropLocked(n.recent.Back())
 	}
 	return number, nil
+}
+
+// register is take for a path that is about to be registered.
+func (n *numbers) register(p store.StorePath) (uint32, error) {
+	for {
+		number, err := n.take(p)
+		if err != nil || n.markRegistered(p, number) {
+			return number, err
+		}
+	}
+}
+
+// markRegistered fails if the reservation has been released.
+func (n *numbers) markRegistered(p store.StorePath, number uint32) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	e := n.byPath[p]
+	if e == nil || e.Value.(*reservation).number != number {
+		return false
+	}
+	e.Value.(*reservation).registered = true
+	return true
+}
+
+func (n *numbers) freeLocked(number uint32) {
+	if len(n.free) < maxReservations {
+		n.free = append(n.free, number)
+	}
 }
 
 func (n *numbers) dropLocked(e *list.Element) {
@@ -172,7 +210,8 @@ func (n *numbers) forget(p store.StorePath) {
 // Number returns the object number of a path. An absent path gets a reservation, which Register keeps, unless it was
 // released or so many others were asked for since that it was forgotten: then the path gets another number.
 //
-// Numbers are greater than 0 and never used again, also not after a crash or after the path was deleted.
+// Numbers are greater than 0. That of a path that was registered is never used again, also not after a crash or after the path was
+// deleted; one that was released before may become another path's.
 func (s *Store) Number(p store.StorePath) (uint32, error) {
 	if number, ok := s.numbers.reserved(p); ok {
 		return number, nil
@@ -198,7 +237,7 @@ func (s *Store) PathOf(number uint32) (store.StorePath, bool) {
 	e := s.numbers.byNumber[number]
 	s.numbers.mu.Unlock()
 	if e != nil {
-		return e.Value.(*reservation).path, true // reservations never change
+		return e.Value.(*reservation).path, true // it never changes
 	}
 	p, err := s.name(s.db, number)
 	if err != nil {
@@ -207,12 +246,18 @@ func (s *Store) PathOf(number uint32) (store.StorePath, bool) {
 	return p, true
 }
 
-// ReleaseNumber forgets the reservation of a path that is not registered. The number of a registered path stays.
+// ReleaseNumber forgets the reservation of a path that is not registered; nobody may know the number by then. The number of a
+// registered path stays.
 func (s *Store) ReleaseNumber(number uint32) {
 	n := &s.numbers
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if e := n.byNumber[number]; e != nil {
-		n.dropLocked(e)
+	e := n.byNumber[number]
+	if e == nil {
+		return
+	}
+	n.dropLocked(e)
+	if !e.Value.(*reservation).registered {
+		n.freeLocked(number)
 	}
 }

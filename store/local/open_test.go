@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,9 +124,6 @@ func TestNumbers(t *testing.T) {
 	if _, ok := f.PathOf(b); ok {
 		t.Error("a released number is still known")
 	}
-	if n, err := f.Number(path("b")); err != nil || n <= b {
-		t.Errorf("a number was used again: %d after %d, %v", n, b, err)
-	}
 	_, err = f.Delete(context.Background(), path("a"))
 	check(t, err)
 	if _, ok := f.PathOf(reserved); ok {
@@ -134,6 +132,63 @@ func TestNumbers(t *testing.T) {
 	f.register("a")
 	if n, err := f.Number(path("a")); err != nil || n <= reserved {
 		t.Errorf("a number was used again: %d after %d, %v", n, reserved, err)
+	}
+}
+
+// Asking for names that do not exist uses up no numbers.
+func TestReleasedNumbersAreUsedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	first, err := f.Number(path("a"))
+	check(t, err)
+	for range 10_000 {
+		f.ReleaseNumber(first)
+		n, err := f.Number(path("b"))
+		if err != nil || n != first {
+			t.Fatalf("number %d, %v, want %d", n, err, first)
+		}
+		if p, ok := f.PathOf(n); !ok || p != path("b") {
+			t.Fatalf("number %d is %v", n, p)
+		}
+	}
+	// What is being registered keeps its number, whatever is released.
+	f.register("b")
+	f.ReleaseNumber(first)
+	if n, err := f.Number(path("c")); err != nil || n == first {
+		t.Errorf("number %d belongs to two paths: %v", n, err)
+	}
+	if n, err := f.Number(path("b")); err != nil || n != first {
+		t.Errorf("number %d became %d: %v", first, n, err)
+	}
+}
+
+// Registrations and releases at the same time give no number to two paths.
+func TestNumbersAreOnePathsOnly(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for i := range 50 {
+				if n, err := f.Number(path(strings.Repeat("x", i+1))); err == nil {
+					f.ReleaseNumber(n)
+				}
+			}
+		})
+	}
+	for i := range 50 {
+		f.register(strings.Repeat("x", i+1))
+	}
+	wg.Wait()
+	owners := map[uint32]string{}
+	for i := range 50 {
+		name := strings.Repeat("x", i+1)
+		n, err := f.Number(path(name))
+		check(t, err)
+		if other := owners[n]; other != "" {
+			t.Errorf("number %d is of %s and %s", n, other, name)
+		}
+		owners[n] = name
 	}
 }
 

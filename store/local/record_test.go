@@ -13,6 +13,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -172,7 +173,7 @@ func TestPromiseIsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := removeAt(ctx, s.objects, p.String()); err != nil {
+	if _, err := tree.RemoveAt(ctx, s.objects, p.String()); err != nil {
 		t.Fatal(err)
 	}
 	if s.IsPresent(p) {

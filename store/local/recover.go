@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -44,7 +45,7 @@ func (s *Store) recover(ctx context.Context) error {
 	if err := s.point(pointRecover); err != nil {
 		return err
 	}
-	if err := retry(func() error { return unix.Fsync(s.objects) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Fsync(s.objects) }); err != nil {
 		return fmt.Errorf("syncing %s: %w", s.objectDir, err)
 	}
 	return s.db.change(true, func(b *pebble.Batch) error {
@@ -91,7 +92,7 @@ func (s *Store) repair(ctx context.Context, n noted) error {
 	switch {
 	case inPlace && (n.kind == remove || !present):
 		s.log.Info("removing what a crash left behind", "path", n.final)
-		if _, err := removeAt(ctx, s.objects, n.final.String()); err != nil {
+		if _, err := tree.RemoveAt(ctx, s.objects, n.final.String()); err != nil {
 			return fmt.Errorf("removing %s: %w", s.ObjectPath(n.final), err)
 		}
 	case n.kind == put && present && !inPlace:
@@ -127,7 +128,7 @@ func (s *Store) sweepTemps(ctx context.Context) (notes [][]byte, err error) {
 		session, block := [8]byte(key[1:9]), binary.BigEndian.Uint32(key[9:])
 		for seq := block * tempBlock; seq < (block+1)*tempBlock; seq++ {
 			name := tempName(session, seq)
-			if _, err := removeAt(ctx, s.objects, name); err != nil {
+			if _, err := tree.RemoveAt(ctx, s.objects, name); err != nil {
 				return nil, fmt.Errorf("removing %s/%s: %w", s.objectDir, name, err)
 			}
 		}

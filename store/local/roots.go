@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -243,14 +244,14 @@ func replaceSymlink(target, link string) error {
 	defer dir.Close()
 	temp := fmt.Sprintf("%s%d-%s", TempPrefix, os.Getpid(), filepath.Base(link))
 	fd := int(dir.Fd())
-	if err := unlinkAt(fd, temp, 0); err != nil && err != unix.ENOENT {
+	if err := tree.UnlinkAt(fd, temp, 0); err != nil && err != unix.ENOENT {
 		return &os.PathError{Op: "unlink", Path: filepath.Join(dir.Name(), temp), Err: err}
 	}
 	if err := unix.Symlinkat(target, fd, temp); err != nil {
 		return &os.PathError{Op: "symlink", Path: filepath.Join(dir.Name(), temp), Err: err}
 	}
 	if err := unix.Renameat(fd, temp, fd, filepath.Base(link)); err != nil {
-		return errors.Join(&os.PathError{Op: "rename", Path: link, Err: err}, unlinkAt(fd, temp, 0))
+		return errors.Join(&os.PathError{Op: "rename", Path: link, Err: err}, tree.UnlinkAt(fd, temp, 0))
 	}
 	return dir.Sync()
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // settled collects the keys of notes that have served: they go from the database when the change of the object directory
@@ -37,7 +39,7 @@ func (s *Store) settle() error {
 	}
 	err := s.point(pointSwept)
 	if err == nil {
-		err = retry(func() error { return unix.Fsync(s.objects) })
+		err = tree.Retry(func() error { return unix.Fsync(s.objects) })
 	}
 	if err != nil {
 		s.settled.add(keys...)

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -73,7 +74,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.lock, err = takeLock(s.stateDir, s.readOnly); err != nil {
 		return nil, err
 	}
-	if s.objects, err = openAt(unix.AT_FDCWD, s.objectDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC); err != nil {
+	if s.objects, err = tree.OpenAt(unix.AT_FDCWD, s.objectDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, &os.PathError{Op: "open", Path: s.objectDir, Err: err}
 	}
 	if s.db, err = openDatabase(o); err != nil {
@@ -179,7 +180,7 @@ func (s *Store) release() error {
 // lastWords are the notes that a clean end leaves to the next Open.
 func (s *Store) lastWords(b *pebble.Batch) error {
 	keys := append(s.settled.take(), s.temps.idle()...)
-	if err := retry(func() error { return unix.Fsync(s.objects) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Fsync(s.objects) }); err != nil {
 		return &os.PathError{Op: "fsync", Path: s.objectDir, Err: err}
 	}
 	for _, k := range keys {

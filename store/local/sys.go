@@ -1,34 +1,13 @@
 package local
 
 import (
-	"fmt"
-
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // System calls, relative to descriptors and repeated when a signal interrupts them. Errors are plain errnos; callers know
 // the path.
-
-const (
-	openDirFlags  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	openPathFlags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
-)
-
-func retry(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-func openAt(dirfd int, name string, flags int) (fd int, err error) {
-	err = retry(func() error {
-		fd, err = unix.Openat(dirfd, name, flags, 0)
-		return err
-	})
-	return fd, err
-}
 
 // openBelow opens a name in a directory, and neither follows a symlink nor crosses a mount point.
 func openBelow(dirfd int, name string, flags int) (fd int, err error) {
@@ -37,7 +16,7 @@ func openBelow(dirfd int, name string, flags int) (fd int, err error) {
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
 	for range 100 {
-		err = retry(func() error {
+		err = tree.Retry(func() error {
 			fd, err = unix.Openat2(dirfd, name, &how)
 			return err
 		})
@@ -48,26 +27,10 @@ func openBelow(dirfd int, name string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
-	return retry(func() error { return unix.Fstatat(dirfd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
-}
-
-func fstat(fd int, st *unix.Stat_t) error {
-	return retry(func() error { return unix.Fstat(fd, st) })
-}
-
-func unlinkAt(dirfd int, name string, flags int) error {
-	return retry(func() error { return unix.Unlinkat(dirfd, name, flags) })
-}
-
 // renameNew renames within a directory and fails with EEXIST rather than replace anything.
 func renameNew(dirfd int, from, to string) error {
-	return retry(func() error { return unix.Renameat2(dirfd, from, dirfd, to, unix.RENAME_NOREPLACE) })
+	return tree.Retry(func() error { return unix.Renameat2(dirfd, from, dirfd, to, unix.RENAME_NOREPLACE) })
 }
-
-// procPath names an open descriptor, also an O_PATH one, for calls that want a path. Where it leads does not depend on
-// what others rename meanwhile.
-func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
 // identity tells whether a file of the object directory is the very one that was seen before. Inode numbers are used again
 // after a deletion, birth times (where the file system has them) hardly. Device numbers say nothing: all of the directory is on
@@ -79,7 +42,7 @@ type identity struct {
 
 func identify(dirfd int, name string) (identity, error) {
 	var st unix.Statx_t
-	err := retry(func() error {
+	err := tree.Retry(func() error {
 		return unix.Statx(dirfd, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO|unix.STATX_BTIME, &st)
 	})
 	if err != nil {

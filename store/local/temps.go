@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"larder/nar/tree"
 )
 
 // TempPrefix begins the name of everything that Larder has in the object directory and that is not an object.
@@ -167,7 +169,7 @@ func (s *Store) DropTemp(name string) error {
 		return err // the next Open removes it
 	}
 	defer s.db.leave()
-	if _, err := removeAt(context.Background(), s.objects, name); err != nil {
+	if _, err := tree.RemoveAt(context.Background(), s.objects, name); err != nil {
 		return fmt.Errorf("removing %s: %w", s.objectDir+"/"+name, err)
 	}
 	s.temps.done(name)

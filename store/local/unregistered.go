@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/store"
 )
 
@@ -21,7 +22,7 @@ func (s *Store) Unregistered(ctx context.Context) ([]string, error) {
 }
 
 func (s *Store) unregistered(ctx context.Context) (found []string, err error) {
-	fd, err := openAt(s.objects, ".", openDirFlags)
+	fd, err := tree.OpenAt(s.objects, ".", tree.DirFlags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", s.objectDir, err)
 	}
@@ -32,7 +33,7 @@ func (s *Store) unregistered(ctx context.Context) (found []string, err error) {
 			return nil, err
 		}
 		var n int
-		err := retry(func() error {
+		err := tree.Retry(func() error {
 			n, err = unix.ReadDirent(fd, buf)
 			return err
 		})
@@ -107,7 +108,7 @@ func (s *Store) removeUnregistered(ctx context.Context, name string) (freed int6
 		if !isTemp(name) {
 			return 0, nil // nobody knows what it is
 		}
-		return removeAt(ctx, s.objects, name)
+		return tree.RemoveAt(ctx, s.objects, name)
 	}
 	if !s.claims.try(p) {
 		return 0, nil
@@ -116,5 +117,5 @@ func (s *Store) removeUnregistered(ctx context.Context, name string) (freed int6
 	if e, ok, err := s.entry(s.db, p); err != nil || ok && e.state == Present {
 		return 0, err
 	}
-	return removeAt(ctx, s.objects, name)
+	return tree.RemoveAt(ctx, s.objects, name)
 }
