@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"larder/store"
 )
 
@@ -34,25 +32,10 @@ type peer struct {
 
 // withPeer notes who is at the other end of a connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	var p peer
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		p.err = fmt.Errorf("not a unix socket but %T", c)
-		return context.WithValue(ctx, peerKey{}, p)
+	p := peer{err: fmt.Errorf("not accepted by a server but %T", c)}
+	if v, ok := c.(*visitor); ok {
+		p = v.peer
 	}
-	raw, err := u.SyscallConn()
-	if err == nil {
-		var cred *unix.Ucred
-		var failed error
-		err = raw.Control(func(fd uintptr) { cred, failed = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-		if err == nil {
-			err = failed
-		}
-		if err == nil {
-			p.caller = store.Caller{UID: cred.Uid, GID: cred.Gid, PID: uint32(max(cred.Pid, 0))}
-		}
-	}
-	p.err = err
 	return context.WithValue(ctx, peerKey{}, p)
 }
 

@@ -53,7 +53,7 @@ func (s *Server) Start(l net.Listener) {
 	s.serving.Add(1)
 	go func() {
 		defer s.serving.Done()
-		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(newVisitors(l)); !errors.Is(err, http.ErrServerClosed) {
 			s.err = fmt.Errorf("control socket: %w", err)
 		}
 	}()
