@@ -130,19 +130,21 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 // Close ends everything, in the order that the package's manual says. It may be called more than once.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
+	was := e.closed
+	e.closed = true
+	realiser, sandbox, caches := e.realiser, e.sandbox, e.caches // they do not change any more
+	e.mu.Unlock()
+	if was {
 		return nil
 	}
-	e.closed = true
 	var errs []error
-	if e.realiser != nil {
-		errs = append(errs, e.realiser.Close())
+	if realiser != nil {
+		errs = append(errs, realiser.Close())
 	}
-	if e.sandbox != nil {
-		errs = append(errs, e.sandbox.Close())
+	if sandbox != nil {
+		errs = append(errs, sandbox.Close())
 	}
-	for _, c := range e.caches {
+	for _, c := range caches {
 		errs = append(errs, c.Close())
 	}
 	return errors.Join(append(errs, e.store.Close())...)
