@@ -1,12 +1,8 @@
 package harness
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +29,8 @@ type Site struct {
 
 	t      testing.TB
 	gates  string
-	config string
+	config string // "": the user's own
+	socket string // of the daemon
 	env    []string
 }
 
@@ -86,6 +83,36 @@ func noteSources() {
 // Configure writes the site's larder.conf: what every test wants, the caches, and further lines.
 func (s *Site) Configure(caches []*Cache, lines ...string) {
 	s.t.Helper()
+	text := fmt.Sprintf("state-dir = %s\nobject-dir = %s\n", s.State, s.Objects) + s.settings(caches, lines)
+	if err := os.WriteFile(s.config, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	s.socket = filepath.Join(s.State, "control.sock")
+}
+
+// ConfigureHome is Configure for a plain user who has a home directory, a larder.conf in it, and leaves to larder where its
+// files are.
+func (s *Site) ConfigureHome(caches []*Cache, lines ...string) {
+	s.t.Helper()
+	file := filepath.Join(s.Top, ".config", "larder", "larder.conf")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(s.settings(caches, lines)), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	run := filepath.Join(s.Top, "run")
+	if err := errors.Join(os.Mkdir(run, 0o700), os.Chown(run, s.UID, -1)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.env = append(s.env, "XDG_RUNTIME_DIR="+run)
+	s.config, s.socket = "", filepath.Join(run, "larder", "control.sock")
+	s.State = filepath.Join(s.Top, ".local", "share", "larder")
+}
+
+// settings are the lines of larder.conf that every site has, and further ones.
+func (s *Site) settings(caches []*Cache, lines []string) string {
+	s.t.Helper()
 	var urls, keys []string
 	for _, c := range caches {
 		urls, keys = append(urls, c.URL), append(keys, c.Key.Public().String())
@@ -94,20 +121,15 @@ func (s *Site) Configure(caches []*Cache, lines ...string) {
 	if err != nil {
 		s.t.Skip("no busybox (package busybox-static) for builders")
 	}
-	text := fmt.Sprintf(`store-dir = %s
-state-dir = %s
-object-dir = %s
+	return fmt.Sprintf(`store-dir = %s
 substituters = %s
 trusted-public-keys = %s
 max-jobs = 8
 download-attempts = 1
 narinfo-cache-negative-ttl = 0
-sandbox-paths = /bin/sh=%[6]s /bin/mkdir=%[6]s /bin/chmod=%[6]s /gate=%[7]s
-%[8]s
-`, s.Dir, s.State, s.Objects, strings.Join(urls, " "), strings.Join(keys, " "), busybox, s.gates, strings.Join(lines, "\n"))
-	if err := os.WriteFile(s.config, []byte(text), 0o644); err != nil {
-		s.t.Fatal(err)
-	}
+sandbox-paths = /bin/sh=%[4]s /bin/mkdir=%[4]s /bin/chmod=%[4]s /gate=%[5]s
+%[6]s
+`, s.Dir, strings.Join(urls, " "), strings.Join(keys, " "), busybox, s.gates, strings.Join(lines, "\n"))
 }
 
 // Program is the path of one of the programs that Main has built: larder, toucher, stormy.
@@ -115,7 +137,11 @@ func Program(name string) string { return filepath.Join(base, "bin", name) }
 
 // larder is a command line of larder with the site's configuration.
 func (s *Site) larder(args ...string) []string {
-	return append([]string{Program("larder"), "--config", s.config}, args...)
+	all := []string{Program("larder")}
+	if s.config != "" {
+		all = append(all, "--config", s.config)
+	}
+	return append(all, args...)
 }
 
 // StartLarder starts a larder command.
@@ -174,7 +200,9 @@ func (s *Site) Mount() {
 	if !s.Mounter.Running() {
 		s.t.Fatalf("larder mount ended: %s", s.Mounter.Wait().Err)
 	}
-	s.Daemon = s.Status().PID
+	if s.Daemon = s.Status().PID; s.Daemon == 0 {
+		s.t.Fatal("the mount has no daemon")
+	}
 }
 
 func needFUSE(t testing.TB) {
@@ -194,6 +222,12 @@ func (s *Site) Unmount() {
 		s.t.Errorf("larder mount ended with status %d: %s", r.Status, r.Err)
 	}
 	s.CheckGone()
+}
+
+// KillDaemon kills the daemon with SIGKILL and waits until it is dead.
+func (s *Site) KillDaemon() {
+	s.t.Helper()
+	Kill(s.t, s.Daemon)
 }
 
 // CheckGone checks that there is neither a mount nor a daemon.
@@ -234,55 +268,6 @@ func (s *Site) Mounted() bool {
 		s.t.Fatal(err)
 	}
 	return strings.Contains(string(text), " "+s.Dir+" ")
-}
-
-// Status is what the tests look at of the daemon's status.
-type Status struct {
-	PID      int
-	Mount    string
-	Paths    int
-	Realiser struct {
-		Goals []struct {
-			Kind, Path, Phase string
-			Waiters           int
-		}
-		Counts struct{ Builds, Substitutions struct{ Done, Failed int } }
-	}
-}
-
-// Status asks the daemon what goes on, over its control API.
-func (s *Site) Status() (status Status) {
-	s.t.Helper()
-	client := http.Client{Timeout: Patience, Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(s.State, "control.sock"))
-		}}}
-	res, err := client.Get("http://larder/v1/status")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&status); err != nil {
-		s.t.Fatal(err)
-	}
-	return status
-}
-
-// Waiters is how many accesses wait for a path.
-func (s *Site) Waiters(path string) int {
-	s.t.Helper()
-	for _, g := range s.Status().Realiser.Goals {
-		if g.Kind == "path" && g.Path == filepath.Base(path) {
-			return g.Waiters
-		}
-	}
-	return 0
-}
-
-// AwaitWaiters waits until n accesses wait for a path.
-func (s *Site) AwaitWaiters(path string, n int) {
-	s.t.Helper()
-	Eventually(s.t, fmt.Sprintf("%d wait for %s", n, path), func() bool { return s.Waiters(path) == n })
 }
 
 // clear ends what a test has left: the daemon, which ends all waiting in its mount, then the mount.
