@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // Errors of Dump, wrapped in a *fs.PathError that names the file.
@@ -64,7 +66,7 @@ type dumpRun struct {
 	enc     encoder
 	root    string // for errors
 	trail   trail
-	dirs    dirStack
+	dirs    tree.Stack
 	todo    [][]dirent // for each open directory, the entries that are still to come
 	dirents []byte     // scratch space
 	onEntry func(*Entry) error
@@ -74,7 +76,7 @@ type dumpRun struct {
 
 func (d *dumpRun) dump(dirfd int, name string) (size int64, err error) {
 	defer d.enc.release()
-	defer d.dirs.close()
+	defer d.dirs.Close()
 	if err := d.walk(dirfd, name); err != nil {
 		return d.enc.offset(), err
 	}
@@ -87,7 +89,7 @@ func (d *dumpRun) walk(dirfd int, name string) error {
 	if err := d.node(dirfd, dirent{name: name, typ: unix.DT_UNKNOWN}); err != nil {
 		return err
 	}
-	for d.dirs.depth() > 0 {
+	for d.dirs.Depth() > 0 {
 		todo := &d.todo[len(d.todo)-1]
 		if len(*todo) == 0 {
 			if err := d.leave(); err != nil {
@@ -101,7 +103,7 @@ func (d *dumpRun) walk(dirfd int, name string) error {
 			return d.fail("dump", errors.New(reason))
 		}
 		d.enc.beginEntry(entry.name)
-		if err := d.node(d.dirs.top(), entry); err != nil {
+		if err := d.node(d.dirs.Top(), entry); err != nil {
 			return err
 		}
 	}
@@ -115,7 +117,7 @@ func (d *dumpRun) node(dirfd int, entry dirent) error {
 	}
 	if entry.typ == unix.DT_UNKNOWN {
 		var st unix.Stat_t
-		if err := lstatAt(dirfd, entry.name, &st); err != nil {
+		if err := tree.LstatAt(dirfd, entry.name, &st); err != nil {
 			return d.fail("lstat", err)
 		}
 		entry.typ = typeOf(st.Mode)
@@ -147,7 +149,7 @@ func specialName(typ byte) string {
 
 func (d *dumpRun) regular(dirfd int, name string) error {
 	// O_NONBLOCK: should it have become a FIFO, opening must not wait.
-	fd, err := openAt(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	fd, err := tree.OpenAt(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err == unix.ELOOP {
 		err = ErrChanged
 	}
@@ -156,7 +158,7 @@ func (d *dumpRun) regular(dirfd int, name string) error {
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if err := fstat(fd, &st); err != nil {
+	if err := tree.Fstat(fd, &st); err != nil {
 		return d.fail("fstat", err)
 	}
 	if typeOf(st.Mode) != unix.DT_REG {
@@ -231,14 +233,14 @@ func (d *dumpRun) symlink(dirfd int, name string) error {
 }
 
 func (d *dumpRun) directory(dirfd int, name string) error {
-	fd, err := openAt(dirfd, name, openDirFlags, 0)
+	fd, err := tree.OpenAt(dirfd, name, tree.DirFlags, 0)
 	if err == unix.ELOOP || err == unix.ENOTDIR {
 		err = ErrChanged
 	}
 	if err != nil {
 		return d.fail("open", err)
 	}
-	if err := d.dirs.push(fd); err != nil {
+	if err := d.dirs.Push(fd); err != nil {
 		return d.fail("open", err)
 	}
 	if err := d.report(Entry{Type: Directory}); err != nil {
@@ -268,8 +270,8 @@ func (d *dumpRun) directory(dirfd int, name string) error {
 func (d *dumpRun) leave() error {
 	d.trail.leave()
 	d.todo = d.todo[:len(d.todo)-1]
-	if err := d.dirs.pop(); err != nil {
-		if err == errMoved {
+	if err := d.dirs.Pop(); err != nil {
+		if err == tree.ErrMoved {
 			err = ErrChanged
 		}
 		return d.fail("leave", err)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // RestoreOptions say how Restore makes a tree. The zero value makes ordinary files, with the permissions that the umask
@@ -35,7 +37,7 @@ type RestoreOptions struct {
 func Restore(ctx context.Context, r io.Reader, dest string, opt RestoreOptions) (size int64, err error) {
 	dest = filepath.Clean(dest)
 	parent, name := filepath.Dir(dest), filepath.Base(dest)
-	fd, err := openAt(unix.AT_FDCWD, parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := tree.OpenAt(unix.AT_FDCWD, parent, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, fmt.Errorf("restoring %s: %w", dest, &fs.PathError{Op: "open", Path: parent, Err: err})
 	}
@@ -56,13 +58,13 @@ func restore(ctx context.Context, r io.Reader, dirfd int, name, dest string, opt
 	defer release()
 	run := restoreRun{ctx: ctx, reader: reader, opt: opt, parent: dirfd, name: name, dest: dest}
 	err := run.restore()
-	run.dirs.close()
+	run.dirs.Close()
 	if err == nil {
 		return run.reader.Offset(), nil
 	}
 	err = fmt.Errorf("restoring %s: %w", dest, err)
 	if run.made {
-		if failed := removeAt(dirfd, name); failed != nil {
+		if _, failed := tree.RemoveAt(context.WithoutCancel(ctx), dirfd, name); failed != nil {
 			err = fmt.Errorf("%w (and what was restored could not be removed: %w)", err, failed)
 		}
 	}
@@ -78,7 +80,7 @@ type restoreRun struct {
 	name   string // of dest in it
 	dest   string // for errors
 	made   bool   // dest was made by us
-	dirs   dirStack
+	dirs   tree.Stack
 }
 
 func (x *restoreRun) restore() error {
@@ -126,7 +128,7 @@ func (x *restoreRun) restore() error {
 func (x *restoreRun) make(e *Entry) error {
 	dir, name := x.parent, x.name
 	if e.Path != "" {
-		dir, name = x.dirs.top(), e.Name()
+		dir, name = x.dirs.Top(), e.Name()
 	}
 	switch e.Type {
 	case Regular:
@@ -146,7 +148,7 @@ func (x *restoreRun) regular(dir int, name string, e *Entry) (err error) {
 	if e.Executable {
 		mode |= 0o111
 	}
-	fd, err := openAt(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
+	fd, err := tree.OpenAt(dir, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, mode)
 	if err != nil {
 		return x.fail("create", e, err)
 	}
@@ -174,14 +176,14 @@ func (x *restoreRun) regular(dir int, name string, e *Entry) (err error) {
 }
 
 func (x *restoreRun) symlink(dir int, name string, e *Entry) error {
-	if err := retry(func() error { return unix.Symlinkat(e.Target, dir, name) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Symlinkat(e.Target, dir, name) }); err != nil {
 		return x.fail("symlink", e, err)
 	}
 	x.made = true
 	if !x.opt.Canonical {
 		return nil
 	}
-	err := retry(func() error {
+	err := tree.Retry(func() error {
 		return unix.UtimesNanoAt(dir, name, canonicalTimes[:], unix.AT_SYMLINK_NOFOLLOW)
 	})
 	if err != nil {
@@ -195,15 +197,15 @@ func (x *restoreRun) directory(dir int, name string, e *Entry) error {
 	if x.opt.Canonical {
 		mode = 0o700 // until it is complete
 	}
-	if err := retry(func() error { return unix.Mkdirat(dir, name, mode) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Mkdirat(dir, name, mode) }); err != nil {
 		return x.fail("mkdir", e, err)
 	}
 	x.made = true
-	fd, err := openAt(dir, name, openDirFlags, 0)
+	fd, err := tree.OpenAt(dir, name, tree.DirFlags, 0)
 	if err != nil {
 		return x.fail("open", e, err)
 	}
-	if err := x.dirs.push(fd); err != nil {
+	if err := x.dirs.Push(fd); err != nil {
 		return x.fail("open", e, err)
 	}
 	return nil
@@ -211,12 +213,12 @@ func (x *restoreRun) directory(dir int, name string, e *Entry) error {
 
 // leaveTo completes directories until only depth are left open.
 func (x *restoreRun) leaveTo(depth int) error {
-	for x.dirs.depth() > depth {
+	for x.dirs.Depth() > depth {
 		// The reader is past this directory already: the error names dest.
-		if err := x.finish(x.dirs.top(), 0o555, &Entry{}); err != nil {
+		if err := x.finish(x.dirs.Top(), 0o555, &Entry{}); err != nil {
 			return err
 		}
-		if err := x.dirs.pop(); err != nil {
+		if err := x.dirs.Pop(); err != nil {
 			return x.fail("leave", &Entry{}, err)
 		}
 	}
@@ -228,7 +230,7 @@ func (x *restoreRun) finish(fd int, mode uint32, e *Entry) error {
 	if !x.opt.Canonical {
 		return nil
 	}
-	if err := retry(func() error { return unix.Fchmod(fd, mode) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Fchmod(fd, mode) }); err != nil {
 		return x.fail("chmod", e, err)
 	}
 	if err := setTimes(fd, &canonicalTimes); err != nil {
@@ -239,12 +241,12 @@ func (x *restoreRun) finish(fd int, mode uint32, e *Entry) error {
 
 // sync flushes the file system: one call, one journal commit, however many files there are.
 func (x *restoreRun) sync() error {
-	fd, err := openAt(x.parent, ".", openDirFlags, 0)
+	fd, err := tree.OpenAt(x.parent, ".", tree.DirFlags, 0)
 	if err != nil {
 		return x.fail("sync", &Entry{}, err)
 	}
 	defer unix.Close(fd)
-	if err := retry(func() error { return unix.Syncfs(fd) }); err != nil {
+	if err := tree.Retry(func() error { return unix.Syncfs(fd) }); err != nil {
 		return x.fail("sync", &Entry{}, err)
 	}
 	return nil

@@ -5,35 +5,18 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"larder/nar/tree"
 )
 
 // System calls, relative to descriptors and repeated when a signal interrupts them (they do, on FUSE and network file
 // systems). Errors are plain errnos; callers know the path.
 
-const openDirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-
-func retry(call func() error) error {
-	for {
-		if err := call(); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-func openAt(dirfd int, name string, flags int, mode uint32) (fd int, err error) {
-	err = retry(func() error {
-		fd, err = unix.Openat(dirfd, name, flags, mode)
-		return err
-	})
-	return fd, err
-}
-
 func read(fd int, p []byte) (n int, err error) {
-	err = retry(func() error {
+	err = tree.Retry(func() error {
 		n, err = unix.Read(fd, p)
 		return err
 	})
@@ -51,23 +34,11 @@ func writeFull(fd int, p []byte) error {
 	return nil
 }
 
-func fstat(fd int, st *unix.Stat_t) error {
-	return retry(func() error { return unix.Fstat(fd, st) })
-}
-
-func lstatAt(dirfd int, name string, st *unix.Stat_t) error {
-	return retry(func() error { return unix.Fstatat(dirfd, name, st, unix.AT_SYMLINK_NOFOLLOW) })
-}
-
-func unlinkAt(dirfd int, name string, flags int) error {
-	return retry(func() error { return unix.Unlinkat(dirfd, name, flags) })
-}
-
 // readlinkAt returns the target of a symlink, which may be up to MaxTarget bytes.
 func readlinkAt(dirfd int, name string) (string, error) {
 	var buf [MaxTarget + 1]byte
 	var n int
-	err := retry(func() (err error) {
+	err := tree.Retry(func() (err error) {
 		n, err = unix.Readlinkat(dirfd, name, buf[:])
 		return err
 	})
@@ -82,7 +53,7 @@ var canonicalTimes = [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Sec: 1}}
 
 // setTimes is futimens(2), which package unix offers only by way of /proc.
 func setTimes(fd int, times *[2]unix.Timespec) error {
-	return retry(func() error {
+	return tree.Retry(func() error {
 		_, _, errno := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(times)), 0, 0, 0)
 		if errno != 0 {
 			return errno
@@ -104,7 +75,7 @@ const direntBuffer = 32 << 10
 // whether the end was reached. buf is scratch space of direntBuffer bytes.
 func readDirents(fd int, buf []byte, list []dirent) (_ []dirent, end bool, err error) {
 	var n int
-	err = retry(func() error {
+	err = tree.Retry(func() error {
 		n, err = unix.Getdents(fd, buf)
 		return err
 	})
@@ -136,6 +107,3 @@ func readDirents(fd int, buf []byte, list []dirent) (_ []dirent, end bool, err e
 
 // typeOf is the DT_ type of a mode.
 func typeOf(mode uint32) byte { return byte(mode & unix.S_IFMT >> 12) }
-
-// isDirectoryError tells whether unlink failed because the name is a directory.
-func isDirectoryError(err error) bool { return err == syscall.EISDIR }

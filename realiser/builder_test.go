@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"larder/nar/tree"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
@@ -255,7 +256,7 @@ func TestKeepFailed(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(e.KeptDir, "trace")); err != nil {
 		t.Error(err)
 	}
-	if err := removeTree(filepath.Dir(e.KeptDir)); err != nil {
+	if err := tree.Remove(t.Context(), filepath.Dir(e.KeptDir)); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,12 +1,14 @@
 package realiser_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 
+	"larder/nar/tree"
 	"larder/realiser"
 	"larder/store"
 	"larder/store/derivation"
@@ -75,7 +77,11 @@ func TestUnprivileged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeAll(t, tmp) })
+	t.Cleanup(func() {
+		if err := tree.Remove(context.Background(), tmp); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := os.Chown(tmp, user, user); err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,14 @@
 package realiser_test
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"larder/nar/tree"
 	"larder/realiser"
 	"larder/sandbox"
 	"larder/sandbox/linux"
@@ -28,7 +30,11 @@ func openStore(t testing.TB) *local.Store {
 	if err := os.Chmod(base, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { removeAll(t, base) })
+	t.Cleanup(func() {
+		if err := tree.Remove(context.Background(), base); err != nil {
+			t.Error(err)
+		}
+	})
 	s, err := local.Open(t.Context(), local.Options{ObjectDir: filepath.Join(base, "store"), StateDir: filepath.Join(base, "state"),
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -40,19 +46,6 @@ func openStore(t testing.TB) *local.Store {
 		}
 	})
 	return s
-}
-
-// removeAll removes a tree with read-only directories in it.
-func removeAll(t testing.TB, dir string) {
-	filepath.WalkDir(dir, func(path string, d os.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	if err := os.RemoveAll(dir); err != nil {
-		t.Error(err)
-	}
 }
 
 // realSandbox is skipped where a sandbox needs what the machine does not have.

@@ -1,6 +1,7 @@
 package realiser
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"larder/nar/tree"
 	"larder/sandbox"
 )
 
@@ -71,7 +73,7 @@ func lockDir(dir string) (*os.File, error) {
 
 // remove removes everything. No builder may be running any more.
 func (s *scratch) remove() error {
-	err := removeTree(s.dir)
+	err := tree.Remove(context.Background(), s.dir)
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}
@@ -81,7 +83,7 @@ func (s *scratch) remove() error {
 // keep leaves the build directory to the user and says where it is. The rest is removed.
 func (s *scratch) keep() (dir string, err error) {
 	defer s.lock.Close()
-	if err := removeTree(s.tmp); err != nil {
+	if err := tree.Remove(context.Background(), s.tmp); err != nil {
 		return s.build, err
 	}
 	kept := filepath.Join(filepath.Dir(s.dir), keptPrefix+strings.TrimPrefix(filepath.Base(s.dir), scratchPrefix))
@@ -108,7 +110,7 @@ func sweepScratch(parent string) error {
 		if err != nil {
 			continue // in use, or somebody else's
 		}
-		errs = append(errs, removeTree(dir), lock.Close())
+		errs = append(errs, tree.Remove(context.Background(), dir), lock.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -119,57 +121,4 @@ func (u BuildUser) own(path string) error {
 		return nil
 	}
 	return os.Lchown(path, u.UID, u.GID)
-}
-
-// removeTree removes a tree in which a builder may have left directories that
-// not even their owner can write in. It never follows a symlink.
-func removeTree(path string) error {
-	err := os.RemoveAll(path)
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	parent, openErr := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if openErr != nil {
-		return err
-	}
-	defer unix.Close(parent)
-	if openErr := openUp(parent, filepath.Base(path)); openErr != nil {
-		return errors.Join(err, openErr)
-	}
-	return os.RemoveAll(path)
-}
-
-// openUp makes all directories of a tree writable for their owner.
-func openUp(parent int, name string) error {
-	// The mode first, since the directory may not be readable: by way of a
-	// descriptor that needs no permission and can't be a symlink.
-	fd, err := unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o700); err != nil {
-		return fmt.Errorf("chmod %s: %w", name, err)
-	}
-	dir, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", name, err)
-	}
-	f := os.NewFile(uintptr(dir), name)
-	defer f.Close()
-	entries, err := f.ReadDir(-1)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := openUp(dir, e.Name()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -44,17 +41,6 @@ func (s *suite) timed(name string, args ...string) side {
 
 // dir makes a fresh directory below the scratch directory.
 func (s *suite) dir(pattern string) (string, error) { return os.MkdirTemp(s.scratch, pattern) }
-
-// removeAll removes a tree of read-only directories; it follows no symlinks.
-func removeAll(dir string) error {
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			err = os.Chmod(path, 0o700)
-		}
-		return err
-	})
-	return errors.Join(err, os.RemoveAll(dir))
-}
 
 func kernel() string {
 	var u unix.Utsname

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"larder/nar/tree"
 	"larder/sandbox/linux"
 )
 
@@ -118,7 +119,7 @@ func (s *suite) close() {
 	for i := len(s.cleanup) - 1; i >= 0; i-- {
 		s.cleanup[i]()
 	}
-	if err := removeAll(s.scratch); err != nil {
+	if err := tree.Remove(context.Background(), s.scratch); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 }

@@ -17,13 +17,14 @@ const module = "larder"
 // "/..." stands for the package and everything below it. The picture is in docs/architecture.md.
 var allowed = map[string][]string{
 	"store":            {},
-	"nar":              {},
+	"nar/tree":         {},
+	"nar":              {"nar/tree"},
 	"sandbox":          {},
 	"store/derivation": {"store"},
-	"store/local":      {"store", "store/derivation", "nar"},
+	"store/local":      {"store", "store/derivation", "nar", "nar/tree"},
 	"store/cache":      {"store", "nar"},
 	"sandbox/linux":    {"sandbox"},
-	"realiser":         {"store", "store/derivation", "sandbox", "nar"},
+	"realiser":         {"store", "store/derivation", "sandbox", "nar", "nar/tree"},
 	"fusefs":           {"store"},
 	"fusefs/mount":     {"store", "fusefs"},
 }
