@@ -11,16 +11,18 @@ import (
 )
 
 func (a *app) gcCommand() *cobra.Command {
-	var dryRun bool
+	var dryRun, unregistered bool
 	var maxFreed string
 	c := &cobra.Command{
 		Use:   "gc [PATH]...",
 		Short: "Delete what no GC root needs",
 		Long: `Deletes the store paths that no GC root needs, or only the given ones; one that is alive is an error then. Prints the
-deleted paths. With --dry-run prints what would go. Do not run it on a store that the real Nix uses at the same time.`,
+deleted paths. With --dry-run prints what would go. Objects in the object directory that are not registered stay,
+because another program may have put them there, unless --unregistered is given: never do that where the real Nix has
+its store.`,
 		Example: "  larder gc --dry-run",
 		RunE: func(c *cobra.Command, args []string) error {
-			q := control.GCRequest{DryRun: dryRun}
+			q := control.GCRequest{DryRun: dryRun, Unregistered: unregistered}
 			if maxFreed != "" {
 				n, err := config.ParseSize(maxFreed)
 				if err != nil {
@@ -34,16 +36,17 @@ deleted paths. With --dry-run prints what would go. Do not run it on a store tha
 				if err != nil {
 					return err
 				}
-				return a.printGC(s.Dir(), r, dryRun)
+				return a.printGC(s.Dir(), r, q)
 			})
 		},
 	}
 	c.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only say what would be deleted")
+	c.Flags().BoolVar(&unregistered, "unregistered", false, "delete also what is in the object directory without being registered")
 	c.Flags().StringVar(&maxFreed, "max-freed", "", "stop when `SIZE` bytes are free; K, M, G, T multiply")
 	return c
 }
 
-func (a *app) printGC(d store.Dir, r *control.GCResult, dryRun bool) error {
+func (a *app) printGC(d store.Dir, r *control.GCResult, q control.GCRequest) error {
 	if a.flags.json {
 		return a.printJSON(r)
 	}
@@ -51,13 +54,16 @@ func (a *app) printGC(d store.Dir, r *control.GCResult, dryRun bool) error {
 		return err
 	}
 	done := "deleted, freeing"
-	if dryRun {
+	if q.DryRun {
 		done = "would be deleted, with NARs of"
 	}
 	fmt.Fprintf(a.Err, "%d paths %s %s; %d stay\n", len(r.Paths), done, humanBytes(int64(r.Freed)), r.Live)
 	if n := len(r.Unregistered); n > 0 {
 		verb := "were deleted too"
-		if dryRun {
+		switch {
+		case !q.Unregistered || len(q.Paths) > 0:
+			verb = "stay (see --unregistered)"
+		case q.DryRun:
 			verb = "would be deleted too"
 		}
 		fmt.Fprintf(a.Err, "%d files that are not registered %s, the first is %s\n", n, verb, printable(r.Unregistered[0]))

@@ -121,6 +121,8 @@ type GCRequest struct {
 	DryRun   bool              `json:"dryRun,omitempty"`
 	MaxFreed uint64            `json:"maxFreed,omitempty"` // bytes; 0: no limit
 	Paths    []store.StorePath `json:"paths,omitempty"`    // only these; it is an error if one is alive
+	// Unregistered asks to delete also what is not registered. That may be another store's: real Nix's, for example.
+	Unregistered bool `json:"unregistered,omitempty"`
 }
 
 // GCResult is what was deleted, or would be.

@@ -201,3 +201,24 @@ func TestClosed(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// What is not registered may be another program's and is deleted only if that is asked for.
+func TestGarbageOfOthers(t *testing.T) {
+	e := open(t)
+	foreign := filepath.Join(e.Store().ObjectDir(), "7rjj86a15146cq1d3qy068lml7n7ykzm-foreign")
+	if err := os.WriteFile(foreign, nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		q     control.GCRequest
+		there bool
+	}{{control.GCRequest{}, true}, {control.GCRequest{DryRun: true, Unregistered: true}, true}, {control.GCRequest{Unregistered: true}, false}} {
+		r, err := e.CollectGarbage(t.Context(), c.q)
+		if err != nil || !slices.Equal(r.Unregistered, []string{filepath.Base(foreign)}) {
+			t.Errorf("%+v: %+v, %v", c.q, r, err)
+		}
+		if _, err := os.Lstat(foreign); (err == nil) != c.there {
+			t.Errorf("%+v: %v", c.q, err)
+		}
+	}
+}

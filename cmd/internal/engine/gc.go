@@ -28,7 +28,7 @@ const InUse = "{in use}"
 // CollectGarbage implements control.Service. Where the store is mounted, what is about to be deleted is first taken from
 // the kernel; what it does not give back is in use, and is a root.
 func (e *Engine) CollectGarbage(ctx context.Context, q control.GCRequest) (*control.GCResult, error) {
-	o := local.GCOptions{DryRun: q.DryRun, Paths: q.Paths, MaxFreed: int64(q.MaxFreed),
+	o := local.GCOptions{DryRun: q.DryRun, Paths: q.Paths, MaxFreed: int64(q.MaxFreed), KeepUnregistered: !q.Unregistered,
 		KeepOutputs: e.config.KeepOutputs, KeepDerivations: e.config.KeepDerivations}
 	e.mu.Lock()
 	shown := e.shown
