@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closure is about 200 MB in some twenty store objects, cut from the machine's own
-// libraries, and published in a binary cache over loopback HTTP.
+// closure is about 200 MB in some twenty store objects, which are packages that the
+// machine has installed, published in a binary cache over loopback HTTP.
 type closure struct {
 	url   string
 	paths []string
@@ -104,9 +104,15 @@ func (s *suite) publish(method string) func() (closure, error) {
 			return c, err
 		}
 		slices, err := s.command("sh", "-ec", `
-			cd "$0"; find /usr/lib /usr/share -xdev -type f -size -8000k -print0 | sort -zR --random-source=/bin/busybox |
-			xargs -0 du -b0 | awk -v RS='\0' -F '\t' '{ n += $1; if (n > 200e6) exit; print int(n / 10e6) "\t" $2 }' |
-			while IFS="$(printf '\t')" read -r i f; do mkdir -p "slice-$i"; ln "$f" "slice-$i/$((k = k + 1))" 2>/dev/null || cp "$f" "slice-$i/$k"; done
+			cd "$0"
+			dpkg-query -W -f '${Installed-Size} ${Package}:${Architecture} ${Package}\n' |
+			awk '$1 > 3000 && $1 < 30000 { n += $1; print $2, $3; if (n > 220000) exit }' |
+			while read -r package name; do
+				mkdir "slice-$name"
+				dpkg -L "$package" | while IFS= read -r f; do
+					if [ -f "$f" ] && [ ! -L "$f" ]; then cp --parents "$f" "slice-$name"; fi
+				done
+			done
 			echo slice-*`, dir)
 		if err != nil {
 			return c, err
