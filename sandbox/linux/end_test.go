@@ -57,6 +57,52 @@ func TestExit(t *testing.T) {
 	}
 }
 
+// TestTerminalOutside: a process outside that got the terminal of a build keeps the build neither from ending nor from being
+// told what the log was.
+func TestTerminalOutside(t *testing.T) {
+	var held []*os.File
+	t.Cleanup(func() {
+		for _, f := range held {
+			f.Close()
+		}
+	})
+	var log bytes.Buffer
+	first := true
+	result, err := newRunner(t).Run(deadline(t), newSpec(t, "echo first; sleep 0.3; echo last"), writerFunc(func(p []byte) (int, error) {
+		if first {
+			first = false
+			held = openSlaves(t)
+		}
+		return log.Write(p)
+	}))
+	if err != nil || !result.Success() || log.String() != "first\nlast\n" || len(held) == 0 {
+		t.Errorf("%v, %v, log %q with %d terminals held", result, err, &log, len(held))
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// openSlaves opens the other sides of all pseudo-terminals of this process.
+func openSlaves(t *testing.T) (slaves []*os.File) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+		if errno == 0 {
+			slaves = append(slaves, os.NewFile(r, "slave"))
+		}
+	}
+	return slaves
+}
+
 // TestCPU: the use of children counts.
 func TestCPU(t *testing.T) {
 	r := newRunner(t)

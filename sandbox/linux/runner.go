@@ -173,6 +173,10 @@ func (r *Runner) begin(c *control, s *sandbox.Spec) (_ *running, err error) {
 	return b, nil
 }
 
+// lingering is how long the log may go on when the builder and all that it started are dead. A builder with the host's
+// network can send its terminal to a process that is not.
+const lingering = time.Second
+
 func (b *running) kill() { b.control.kill(b.id) }
 
 func (b *running) close() {
@@ -185,13 +189,20 @@ func (b *running) follow(s *sandbox.Spec, log io.Writer) (*sandbox.Result, error
 	defer b.close()
 	ready, fault := b.setUp()
 	start := time.Now()
+	ended := make(chan reply, 1)
+	go func() {
+		answer := <-b.answer // it always comes
+		// The builder is dead, and so is the log, unless somebody outside got a descriptor of the terminal.
+		_ = b.master.SetReadDeadline(time.Now().Add(lingering))
+		ended <- answer
+	}()
 	var logErr error
 	if fault == nil && ready {
 		logErr = copyLog(log, b.master)
 	}
 	// The log has ended, and with it the build: whoever still runs has closed it.
 	b.kill()
-	answer := <-b.answer
+	answer := <-ended
 	switch {
 	case fault != nil:
 		return nil, fault.err()

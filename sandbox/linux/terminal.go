@@ -67,7 +67,8 @@ func ownTerminal(slave *os.File, uid int) error {
 	return setupError(sandbox.StageLaunch, "fchown", slave.Name(), unix.Fchown(fd, uid, -1))
 }
 
-// copyLog copies until nobody holds the slave any more, which reads as EIO.
+// copyLog copies until nobody holds the slave any more, which reads as EIO, or until master's deadline has passed, and then
+// what is there already.
 func copyLog(log io.Writer, master *os.File) error {
 	buf := make([]byte, 32<<10)
 	for {
@@ -81,8 +82,32 @@ func copyLog(log io.Writer, master *os.File) error {
 		case err == nil:
 		case errors.Is(err, io.EOF), errors.Is(err, unix.EIO):
 			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return copyRest(log, master, buf)
 		default:
 			return err
 		}
 	}
+}
+
+// maxRest is more than a terminal holds.
+const maxRest = 256 << 10
+
+// copyRest copies what the terminal holds, without waiting: os.File reads nothing more after a deadline.
+func copyRest(log io.Writer, master *os.File, buf []byte) error {
+	raw, err := master.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for rest := 0; rest < maxRest; {
+		n := 0
+		if err := raw.Control(func(fd uintptr) { n, _ = unix.Read(int(fd), buf) }); err != nil || n <= 0 {
+			return err
+		}
+		if _, err := log.Write(buf[:n]); err != nil {
+			return err
+		}
+		rest += n
+	}
+	return nil
 }
