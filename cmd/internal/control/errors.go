@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"syscall"
 
 	"larder/realiser"
 	"larder/store"
@@ -38,6 +39,7 @@ var sentinels = []struct {
 	{"bad-request", ErrBadRequest, http.StatusBadRequest},
 	{"not-valid", store.ErrNotValid, http.StatusNotFound},
 	{"not-found", store.ErrNotFound, http.StatusNotFound},
+	{"no-space", syscall.ENOSPC, http.StatusInsufficientStorage}, // on the daemon's disk
 	{"bad-signature", store.ErrBadSignature, http.StatusBadGateway},
 	{"corrupt", store.ErrCorrupt, http.StatusInternalServerError},
 	{"read-only", local.ErrReadOnly, http.StatusConflict},
