@@ -261,6 +261,19 @@ func (s *Site) CheckObjects(paths ...string) {
 	}
 }
 
+// CheckValid checks that the mount shows exactly the given paths.
+func (s *Site) CheckValid(paths ...string) {
+	s.t.Helper()
+	var want []string
+	for _, p := range paths {
+		want = append(want, filepath.Base(p))
+	}
+	slices.Sort(want)
+	if got := s.List(); !slices.Equal(got, want) {
+		s.t.Errorf("ls shows %q, want %q", got, want)
+	}
+}
+
 // Mounted reports whether something is mounted at the store directory.
 func (s *Site) Mounted() bool {
 	text, err := os.ReadFile("/proc/self/mountinfo")
