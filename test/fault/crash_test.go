@@ -73,11 +73,22 @@ func afterwards(t *testing.T, s *harness.Site, before []string, maybe ...string)
 	}
 }
 
-// The daemon is killed while it downloads, at any byte of the NAR, also right after the last one.
-func TestKilledWhileSubstituting(t *testing.T) {
+// asRootAndUser runs a test for a store of root and for one of a plain user.
+func asRootAndUser(t *testing.T, test func(t *testing.T, s *harness.Site)) {
 	t.Parallel()
+	for name, site := range map[string]func(testing.TB) *harness.Site{"root": harness.NewSite, "plain user": harness.NewUserSite} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, site(t))
+		})
+	}
+}
+
+// The daemon is killed while it downloads, at any byte of the NAR, also right after the last one.
+func TestKilledWhileSubstituting(t *testing.T) { asRootAndUser(t, killedWhileSubstituting) }
+
+func killedWhileSubstituting(t *testing.T, s *harness.Site) {
 	random := randomness(t)
-	s := harness.NewSite(t)
 	c := s.NewCache(10)
 	s.Configure([]*harness.Cache{c})
 	s.Mount()
@@ -121,10 +132,10 @@ func TestKilledWhileSubstituting(t *testing.T) {
 }
 
 // The daemon is killed while a builder runs, at any step of it, also right after the last one.
-func TestKilledWhileBuilding(t *testing.T) {
-	t.Parallel()
+func TestKilledWhileBuilding(t *testing.T) { asRootAndUser(t, killedWhileBuilding) }
+
+func killedWhileBuilding(t *testing.T, s *harness.Site) {
 	random := randomness(t)
-	s := harness.NewSite(t)
 	s.Configure(nil)
 	s.Mount()
 	const steps = 4
@@ -175,9 +186,9 @@ func TestKilledWhileBuilding(t *testing.T) {
 }
 
 // The process outside is killed: the daemon ends, builders die, and the dead mount that is left is no obstacle.
-func TestKilledOutside(t *testing.T) {
-	t.Parallel()
-	s := harness.NewSite(t)
+func TestKilledOutside(t *testing.T) { asRootAndUser(t, killedOutside) }
+
+func killedOutside(t *testing.T, s *harness.Site) {
 	c := s.NewCache(10)
 	s.Configure([]*harness.Cache{c})
 	s.Mount()
@@ -213,9 +224,9 @@ func TestKilledOutside(t *testing.T) {
 }
 
 // A dead mount is also removed by unmount.
-func TestUnmountOfDeadMount(t *testing.T) {
-	t.Parallel()
-	s := harness.NewSite(t)
+func TestUnmountOfDeadMount(t *testing.T) { asRootAndUser(t, unmountOfDeadMount) }
+
+func unmountOfDeadMount(t *testing.T, s *harness.Site) {
 	s.Configure(nil)
 	s.Mount()
 	s.Mounter.Signal(9)
