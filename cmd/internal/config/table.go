@@ -105,7 +105,7 @@ var table = []Setting{
 		Doc:   "Where build directories are made. Empty: builds in state-dir.",
 		field: func(c *Config) any { return &c.BuildDir }},
 	{Name: "build-users-group", Default: "",
-		Doc:   "The group whose members builders run as, one build at a time each, if Larder runs as root. Empty: they run as root, without any capability.",
+		Doc:   "The group whose members builders run as, one build at a time each, if Larder runs as root. Empty: as users without a name, from 872415232 on.",
 		field: func(c *Config) any { return &c.BuildUsersGroup }},
 
 	// Sandbox.

@@ -108,7 +108,7 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	if o.SecretKeys, err = ReadKeys(c.SecretKeyFiles); err != nil {
 		return o, err
 	}
-	if o.BuildUsers, err = buildUsers(c.BuildUsersGroup, os.Geteuid()); err != nil {
+	if o.BuildUsers, err = buildUsers(c.BuildUsersGroup, max(1, int(c.MaxJobs)), os.Geteuid()); err != nil {
 		return o, err
 	}
 	if o.SandboxPaths, err = sandboxMounts(c.SandboxPaths); err != nil {
