@@ -35,6 +35,8 @@
 //   - A builder that closes standard output and error counts as finished and is killed, as in Nix: Result.Signal is SIGKILL.
 //   - With Network the builder shares the host's network namespace: it reaches loopback services of the host. Abstract
 //     unix sockets of the host are out of reach only where the kernel has Landlock's scopes (Linux 6.12).
-//   - A Spec whose HostUID is 0 runs the builder with the identity of the host's root, though without a capability. Use
-//     build users where there are any.
+//   - A Spec whose HostUID is 0 runs the builder with the identity of the host's root, though without a capability: it owns
+//     control groups, for example. Use another id; the user need not exist.
+//   - A builder with Network can give open descriptors, of its outputs too, to a process outside: what it left must be copied
+//     before it is believed. Without Network it can do so where others reach its directories: they must lie in one that is closed.
 package sandbox
