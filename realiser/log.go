@@ -10,9 +10,10 @@ import (
 	"github.com/dsnet/compress/bzip2"
 )
 
-// maxLine is how many bytes of a line are kept for events and errors. The log
+// maxLine is how many bytes of a line are kept for events and errors: failures are
+// remembered by the thousand, and builders choose how long lines are. The log
 // file has all of them.
-const maxLine = 64 << 10
+const maxLine = 4 << 10
 
 // buildLog takes the raw output of a builder: into a compressed file, as lines
 // to whoever listens, and the last lines for errors. Write is called by one
