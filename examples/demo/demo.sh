@@ -9,6 +9,7 @@ set -euo pipefail
 larder=$(realpath "${1:-bin/larder}")
 if [ "$(id -u)" -ne 0 ] && { [ ! -w /dev/fuse ] || ! unshare --user --map-root-user true 2>/dev/null; }; then
 	echo "A plain user may not mount FUSE file systems or make user namespaces on this machine: going on with sudo."
+	command -v sudo >/dev/null || { echo "error: there is no sudo; please run this as root" >&2; exit 1; }
 	exec sudo -- "$(realpath "$0")" "$larder"
 fi
 busybox=$(command -v busybox)
