@@ -16,11 +16,16 @@ import (
 
 // LockedError says that another process has the store open.
 type LockedError struct {
-	StateDir string
-	PID      int // 0 if the other process has not said
+	StateDir  string
+	PID       int    // 0 if the other process has not said
+	ObjectDir string // not empty: a store with another state directory keeps its objects there
 }
 
 func (e *LockedError) Error() string {
+	if e.ObjectDir != "" {
+		return fmt.Sprintf("the objects in %s belong to a store that is in use with another state directory than %s: use that one, or stop it first",
+			e.ObjectDir, e.StateDir)
+	}
 	who := "another process"
 	if e.PID != 0 {
 		who = fmt.Sprintf("process %d", e.PID)
@@ -79,4 +84,18 @@ func (l *lockFile) release() error {
 	// To close it is not enough: a child that was just forked has the descriptor, too, until it executes its program.
 	unlocked := tree.Retry(func() error { return unix.Flock(int(l.file.Fd()), unix.LOCK_UN) })
 	return errors.Join(err, unlocked, l.file.Close())
+}
+
+// lockObjects keeps a store with another state directory away from the objects: it would not know them, and sweep what is
+// under way. The lock (flock) is on the directory itself, so there is no file to leave behind; where the file system has no
+// such locks, there is no protection.
+func (s *Store) lockObjects() error {
+	err := tree.Retry(func() error { return unix.Flock(s.objects, unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return &LockedError{StateDir: s.stateDir, ObjectDir: s.objectDir}
+	}
+	if err != nil {
+		s.log.Debug("the object directory cannot be locked", "dir", s.objectDir, "err", err)
+	}
+	return nil
 }

@@ -26,6 +26,25 @@ func TestOpenTwice(t *testing.T) {
 	f.reopen()
 }
 
+// Two state directories on the same objects would each take the other's for foreign.
+func TestOpenObjectsOfAnother(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	other := f.options
+	other.StateDir = filepath.Join(t.TempDir(), "state")
+	_, err := local.Open(context.Background(), other)
+	var locked *local.LockedError
+	if !errors.As(err, &locked) || locked.ObjectDir == "" || !strings.Contains(err.Error(), other.StateDir) {
+		t.Fatalf("got %v", err)
+	}
+	check(t, f.Close())
+	f.Store = nil
+	s, err := local.Open(context.Background(), other)
+	check(t, err)
+	check(t, s.Close())
+	f.open()
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

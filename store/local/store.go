@@ -77,6 +77,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.objects, err = tree.OpenAt(unix.AT_FDCWD, s.objectDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 		return nil, &os.PathError{Op: "open", Path: s.objectDir, Err: err}
 	}
+	if !s.readOnly {
+		if err := s.lockObjects(); err != nil {
+			return nil, err
+		}
+	}
 	if s.db, err = openDatabase(o); err != nil {
 		return nil, err
 	}
@@ -167,7 +172,12 @@ func (s *Store) release() error {
 		errs = append(errs, s.db.close(last))
 	}
 	if s.objects >= 0 {
-		errs = append(errs, unix.Close(s.objects))
+		// As in lockFile.release: a child that was just forked has the descriptor, too.
+		unlocked := tree.Retry(func() error { return unix.Flock(s.objects, unix.LOCK_UN) })
+		if unlocked == unix.EBADF || unlocked == unix.ENOLCK || unlocked == unix.EOPNOTSUPP {
+			unlocked = nil // it was never locked, see lockObjects
+		}
+		errs = append(errs, unlocked, unix.Close(s.objects))
 		s.objects = -1
 	}
 	if s.lock != nil {
