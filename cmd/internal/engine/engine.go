@@ -123,6 +123,9 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 		o.Substituters = append(o.Substituters, c)
 	}
 	e.sandbox = &sandbox{devShmSize: c.SandboxDevShmSize}
+	if len(o.BuildUsers) > 0 { // else builders could make mount points of their own that look like ours
+		e.sandbox.mountPoints = filepath.Join(e.store.StateDir(), "mount-points")
+	}
 	o.Sandbox = e.sandbox
 	return o, nil
 }

@@ -15,6 +15,8 @@ import (
 // sandbox is the runner of builds. It starts with the first one, and adds to each what the configuration says.
 type sandbox struct {
 	devShmSize string
+	// mountPoints is where mount points are kept between builds; it helps if that is on the file system of the objects.
+	mountPoints string
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -29,7 +31,7 @@ func (s *sandbox) started() (*linux.Runner, error) {
 	}
 	var err error
 	if s.runner == nil {
-		s.runner, err = linux.New(linux.Options{})
+		s.runner, err = linux.New(linux.Options{MountPoints: s.mountPoints})
 	}
 	return s.runner, err
 }
