@@ -302,5 +302,5 @@ func (d *dumpRun) fail(op string, err error) error {
 	if len(d.trail.path) > 0 {
 		path += "/" + string(d.trail.path)
 	}
-	return fmt.Errorf("dumping %s: %w", d.root, &fs.PathError{Op: op, Path: path, Err: err})
+	return &fs.PathError{Op: op, Path: path, Err: err}
 }

@@ -24,11 +24,19 @@ var (
 // PathError is an error about one store path. It unwraps to Err.
 type PathError struct {
 	Op   string // what was being done, as a verb: "register"
+	Dir  Dir    // where the path is; "" where that is not known
 	Path StorePath
 	Err  error
 }
 
-func (e *PathError) Error() string { return fmt.Sprintf("%s %s: %v", e.Op, e.Path, e.Err) }
+func (e *PathError) Error() string {
+	name := e.Path.String()
+	if e.Dir != "" {
+		name = e.Dir.Join(e.Path) // as users know it
+	}
+	return fmt.Sprintf("%s %s: %v", e.Op, name, e.Err)
+}
+
 func (e *PathError) Unwrap() error { return e.Err }
 
 // SyntaxError is text that is not what it should be.

@@ -15,7 +15,7 @@ func (c *Cache) NarInfo(ctx context.Context, p store.StorePath) (*store.NarInfo,
 	if _, err := c.Info(ctx); err != nil {
 		return nil, err
 	}
-	op := "looking up " + p.String()
+	op := "looking up " + c.opt.StoreDir.Join(p)
 	text, err := c.narInfoText(ctx, p)
 	if err != nil {
 		return nil, c.fail(op, err)
@@ -36,7 +36,7 @@ func (c *Cache) parseNarInfo(p store.StorePath, text string) (*store.NarInfo, er
 		return nil, corrupt(err)
 	}
 	if n.Path != p {
-		return nil, corruptf("the narinfo is about %s", n.Path)
+		return nil, corruptf("the narinfo is about %s", c.opt.StoreDir.Join(n.Path))
 	}
 	if err := c.opt.Policy.Check(c.opt.StoreDir, c.location.trusted, n); err != nil {
 		return nil, err

@@ -18,14 +18,14 @@ type Policy struct {
 func (p Policy) Check(d store.Dir, trusted bool, n *store.NarInfo) error {
 	if !n.CA.IsZero() {
 		if !n.ContentAddressed(d) {
-			return corruptf("%s does not follow from its content address %s", n.Path, n.CA)
+			return corruptf("%s does not follow from its content address %s", d.Join(n.Path), n.CA)
 		}
 		return nil
 	}
 	if trusted || !p.RequireSigs || n.SignedBy(d, p.Keys) {
 		return nil
 	}
-	return fmt.Errorf("%s: %w (it is %s)", n.Path, store.ErrBadSignature, signers(n.Signatures))
+	return fmt.Errorf("%s: %w (it is %s)", d.Join(n.Path), store.ErrBadSignature, signers(n.Signatures))
 }
 
 // CheckRealisation is Check for realisations, which always need a signature.

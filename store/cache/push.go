@@ -139,7 +139,7 @@ func (p *push) all(ctx context.Context, paths []store.StorePath) error {
 		// Go waits for a free job. What this path waits for was started before, so it has a job or is done.
 		group.Go(func() error {
 			if err := p.one(jobCtx, infos[path], done); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+				return fmt.Errorf("%s: %w", p.cache.opt.StoreDir.Join(path), err)
 			}
 			close(done[path])
 			return nil

@@ -73,7 +73,7 @@ func (p *push) wait(ctx context.Context, path, ref store.StorePath, done map[sto
 		}
 	}
 	if _, err := p.root.Stat(narInfoName(ref)); err != nil {
-		return fmt.Errorf("its reference %s is neither pushed nor in the cache; push the closure", ref)
+		return fmt.Errorf("its reference %s is neither pushed nor in the cache; push the closure", p.cache.opt.StoreDir.Join(ref))
 	}
 	return nil
 }

@@ -167,11 +167,11 @@ func (h *Hasher) inputs(ctx context.Context, drv *Derivation) (map[store.StorePa
 				continue // it was below a sibling too
 			}
 			if visiting[p] {
-				return nil, &InvalidError{Name: top.drv.Name, Reason: fmt.Sprintf("it depends on itself through %s", p)}
+				return nil, &InvalidError{Name: top.drv.Name, Reason: fmt.Sprintf("it depends on itself through %s", h.dir.Join(p))}
 			}
 			in, err := h.read(ctx, p)
 			if err != nil {
-				return nil, fmt.Errorf("input %s of derivation %s: %w", p, top.drv.Name, err)
+				return nil, fmt.Errorf("input %s of derivation %s: %w", h.dir.Join(p), top.drv.Name, err)
 			}
 			visiting[p] = true
 			stack = append(stack, frame{path: p, drv: in, inputs: h.missing(in, known)})

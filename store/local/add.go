@@ -33,13 +33,13 @@ func (s *Store) AddNAR(ctx context.Context, info *store.PathInfo, r io.Reader) e
 		limited := io.LimitReader(r, int64(info.NarSize)+1)
 		size, err := nar.RestoreAt(ctx, io.TeeReader(limited, hash), s.objects, temp, nar.RestoreOptions{Canonical: true})
 		if err != nil {
-			return &store.PathError{Op: "add", Path: info.Path, Err: err}
+			return &store.PathError{Op: "add", Dir: s.dir, Path: info.Path, Err: err}
 		}
 		got := store.SumOf(store.SHA256, hash)
 		if uint64(size) != info.NarSize || got != info.NarHash {
 			err := fmt.Errorf("the NAR has hash %s and %d bytes, expected %s and %d: %w",
 				got.Text(store.SRI), size, info.NarHash.Text(store.SRI), info.NarSize, store.ErrCorrupt)
-			return &store.PathError{Op: "add", Path: info.Path, Err: err}
+			return &store.PathError{Op: "add", Dir: s.dir, Path: info.Path, Err: err}
 		}
 		return s.Register(ctx, store.Addition{Info: info, Temp: temp})
 	})
@@ -285,7 +285,7 @@ func (s *Store) DumpNAR(ctx context.Context, w io.Writer, p store.StorePath) err
 	defer s.db.leave()
 	e, err := s.validEntry(s.db, "dump", p)
 	if err == nil && e.state != Present {
-		err = &store.PathError{Op: "dump", Path: p, Err: errNotHere}
+		err = &store.PathError{Op: "dump", Dir: s.dir, Path: p, Err: errNotHere}
 	}
 	if err != nil {
 		return err

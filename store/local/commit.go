@@ -94,10 +94,10 @@ func (s *Store) prepare(r *registration) error {
 			if !ok {
 				e, ok, err := s.entry(s.db, p)
 				if err == nil && !ok {
-					err = fmt.Errorf("it refers to %s: %w", p, store.ErrNotValid)
+					err = fmt.Errorf("it refers to %s: %w", s.dir.Join(p), store.ErrNotValid)
 				}
 				if err != nil {
-					return &store.PathError{Op: "register", Path: a.info.Path, Err: err}
+					return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
 				}
 				n = e.number
 			}
@@ -115,7 +115,7 @@ func (s *Store) prepare(r *registration) error {
 func (s *Store) prepareFile(a *adding) (err error) {
 	final := a.info.Path.String()
 	if a.file, err = identify(s.objects, a.temp); err != nil {
-		return &store.PathError{Op: "register", Path: a.info.Path, Err: fmt.Errorf("%s: %w", a.temp, err)}
+		return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: fmt.Errorf("%s: %w", a.temp, err)}
 	}
 	if a.was == Promised {
 		i, err := s.info(s.db, a.number)
@@ -123,14 +123,14 @@ func (s *Store) prepareFile(a *adding) (err error) {
 			err = fmt.Errorf("its NAR hash is %s, promised was %s: %w", a.info.NarHash, i.narHash, store.ErrCorrupt)
 		}
 		if err != nil {
-			return &store.PathError{Op: "register", Path: a.info.Path, Err: err}
+			return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
 		}
 	}
 	var st unix.Stat_t
 	if err := tree.LstatAt(s.objects, final, &st); err == nil {
 		return &OccupiedError{Path: a.info.Path, File: s.ObjectPath(a.info.Path)}
 	} else if err != unix.ENOENT {
-		return &store.PathError{Op: "register", Path: a.info.Path, Err: err}
+		return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
 	}
 	a.intentKey = intentKey(final, a.temp)
 	return nil
@@ -192,7 +192,7 @@ func (s *Store) putInPlace(r *registration) error {
 		case errors.Is(err, unix.EEXIST):
 			err = &OccupiedError{Path: a.info.Path, File: s.ObjectPath(a.info.Path)}
 		default:
-			err = &store.PathError{Op: "register", Path: a.info.Path, Err: fmt.Errorf("rename %s: %w", a.temp, err)}
+			err = &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: fmt.Errorf("rename %s: %w", a.temp, err)}
 		}
 		return errors.Join(err, s.takeBack(r))
 	}
@@ -205,7 +205,7 @@ func (s *Store) takeBack(r *registration) error {
 	for _, a := range r.adds {
 		if a.renamed {
 			if err := renameNew(s.objects, a.info.Path.String(), a.temp); err != nil {
-				errs = append(errs, &store.PathError{Op: "undo the registration of", Path: a.info.Path, Err: err})
+				errs = append(errs, &store.PathError{Op: "undo the registration of", Dir: s.dir, Path: a.info.Path, Err: err})
 				continue // the intent stays, the next Open tries again
 			}
 			a.renamed = false

@@ -77,11 +77,11 @@ func (s *Store) Derivation(ctx context.Context, p store.StorePath) (*derivation.
 func (s *Store) parseDerivation(p store.StorePath, text []byte) (*derivation.Derivation, error) {
 	name, ok := strings.CutSuffix(p.Name(), ".drv")
 	if !ok {
-		return nil, fmt.Errorf("%s is not a derivation: its name does not end in .drv", p)
+		return nil, fmt.Errorf("%s is not a derivation: its name does not end in .drv", s.dir.Join(p))
 	}
 	drv, err := derivation.Parse(s.dir, name, text)
 	if err != nil {
-		return nil, &store.PathError{Op: "parse", Path: p, Err: err}
+		return nil, &store.PathError{Op: "parse", Dir: s.dir, Path: p, Err: err}
 	}
 	return drv, nil
 }
@@ -96,7 +96,7 @@ func (s *Store) readDerivations(ctx context.Context, r *registration) error {
 		}
 		text, err := s.readObject(a.temp, maxDerivation)
 		if err != nil {
-			return &store.PathError{Op: "register", Path: a.info.Path, Err: err}
+			return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
 		}
 		drv, err := s.parseDerivation(a.info.Path, text)
 		if err != nil {
@@ -123,7 +123,7 @@ func (s *Store) readDerivations(ctx context.Context, r *registration) error {
 	}
 	for p, drv := range drvs {
 		if err := hasher.Check(ctx, p, drv); err != nil {
-			return &store.PathError{Op: "register", Path: p, Err: err}
+			return &store.PathError{Op: "register", Dir: s.dir, Path: p, Err: err}
 		}
 	}
 	return nil
@@ -146,11 +146,11 @@ func (s *Store) ReadFile(ctx context.Context, p store.StorePath, max int64) ([]b
 		return nil, err
 	}
 	if e.state != Present {
-		return nil, &store.PathError{Op: "read", Path: p, Err: errNotHere}
+		return nil, &store.PathError{Op: "read", Dir: s.dir, Path: p, Err: errNotHere}
 	}
 	text, err := s.readObject(p.String(), max)
 	if err != nil {
-		return nil, &store.PathError{Op: "read", Path: p, Err: err}
+		return nil, &store.PathError{Op: "read", Dir: s.dir, Path: p, Err: err}
 	}
 	return text, nil
 }

@@ -45,6 +45,7 @@ type GCResult struct {
 
 // AliveError says why a path was not deleted.
 type AliveError struct {
+	Dir   store.Dir
 	Path  store.StorePath
 	Root  Root
 	Chain []store.StorePath // from the root's path to Path, each refers to the next
@@ -53,9 +54,9 @@ type AliveError struct {
 func (e *AliveError) Error() string {
 	names := make([]string, len(e.Chain))
 	for i, p := range e.Chain {
-		names[i] = p.String()
+		names[i] = e.Dir.Join(p)
 	}
-	return fmt.Sprintf("%s is still alive, because of the root %s -> %s", e.Path, e.Root.Link, strings.Join(names, " -> "))
+	return fmt.Sprintf("%s is still alive, because of the root %s -> %s", e.Dir.Join(e.Path), e.Root.Link, strings.Join(names, " -> "))
 }
 
 // Delete is GC of just these paths.

@@ -162,7 +162,7 @@ func (h *heap) dead(only []store.StorePath) ([]uint32, error) {
 		i, ok := h.ranks.find(e.number)
 		if !ok {
 			// Registered since the collection began: so somebody is using it.
-			return nil, &AliveError{Path: p, Root: Root{Path: p, Link: TempRoot}, Chain: []store.StorePath{p}}
+			return nil, &AliveError{Dir: h.s.dir, Path: p, Root: Root{Path: p, Link: TempRoot}, Chain: []store.StorePath{p}}
 		}
 		if h.live.has(i) {
 			return nil, h.aliveError(p, i)
@@ -185,7 +185,7 @@ func (h *heap) aliveError(p store.StorePath, i uint32) error {
 		chain = append(chain, i)
 	}
 	slices.Reverse(chain)
-	e := &AliveError{Path: p, Root: h.roots[i]}
+	e := &AliveError{Dir: h.s.dir, Path: p, Root: h.roots[i]}
 	for _, j := range chain {
 		q, err := h.s.name(h.s.db, h.numbers[j])
 		if err != nil {

@@ -31,7 +31,7 @@ func (s *Store) validEntry(r reader, op string, p store.StorePath) (entry, error
 		err = store.ErrNotValid
 	}
 	if err != nil {
-		return entry{}, &store.PathError{Op: op, Path: p, Err: err}
+		return entry{}, &store.PathError{Op: op, Dir: s.dir, Path: p, Err: err}
 	}
 	return e, nil
 }

@@ -72,7 +72,7 @@ func (s *Store) newRegistration(adds []store.Addition) (*registration, error) {
 			return nil, fmt.Errorf("register: %q has no path info", a.Temp)
 		}
 		fail := func(format string, args ...any) (*registration, error) {
-			return nil, &store.PathError{Op: "register", Path: a.Info.Path, Err: fmt.Errorf(format, args...)}
+			return nil, &store.PathError{Op: "register", Dir: s.dir, Path: a.Info.Path, Err: fmt.Errorf(format, args...)}
 		}
 		switch {
 		case a.Info.NarHash.Algo() != store.SHA256:
@@ -165,5 +165,5 @@ type OccupiedError struct {
 }
 
 func (e *OccupiedError) Error() string {
-	return fmt.Sprintf("register %s: %s exists and is not the registered object: move it away", e.Path, e.File)
+	return fmt.Sprintf("%s exists and is not a registered object: move it away", e.File)
 }
