@@ -135,7 +135,7 @@ func TestMountLife(t *testing.T) {
 	}
 	s.await("the end of the dead mount", func() bool { return !s.mounted() })
 	read() // the plain directory
-	s.ok("mount", "-b")
+	s.ok("mount", "-vb")
 	read()
 	s.ok("unmount")
 	if s.mounted() {
@@ -176,6 +176,19 @@ func TestBackgroundFailure(t *testing.T) {
 	bad := filepath.Join(s.dir, "bad")
 	if err := os.WriteFile(bad, nil, 0o644); err != nil {
 		t.Fatal(err)
+	}
+	if err := os.MkdirAll(s.dir+"/state", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// The directories that were made for a mount that fails are gone again.
+	if err := os.Symlink("nowhere", s.dir+"/state/db"); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := s.run("mount"); code != 1 || !strings.HasPrefix(out, "error: ") || !strings.Contains(out, s.dir+"/state/db") {
+		t.Errorf("status %d, %s", code, out)
+	}
+	if _, err := os.Lstat(s.dir + "/store"); err == nil {
+		t.Errorf("%s was left behind", s.dir+"/store")
 	}
 	out, code := s.run("mount", "--background", bad)
 	if code != 1 || !strings.HasPrefix(out, "error: ") || !strings.Contains(out, bad) || strings.Contains(out, "\n") {

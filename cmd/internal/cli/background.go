@@ -14,10 +14,11 @@ import (
 	"larder/cmd/internal/config"
 )
 
-// readyEnv names the descriptor on which a process in the background says that it is ready, with one byte.
+// readyEnv names the descriptor on which a process in the background says that it is ready, with one byte. It is also how
+// that process knows that it is the one: its command line has --background, too.
 const readyEnv = "LARDER_READY_FD"
 
-// mountInBackground starts this command again, without --background and away from the terminal, and returns when it is
+// mountInBackground starts this command again, away from the terminal, and returns when it is
 // ready. If it ends before that, its words are ours, and we fail too.
 func (a *app) mountInBackground(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
@@ -38,7 +39,7 @@ func (a *app) mountInBackground(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer ready.Close()
-	cmd := exec.Command("/proc/self/exe", foreground(a.args)...)
+	cmd := exec.Command("/proc/self/exe", a.args...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), readyEnv+"=3")
 	cmd.Stdout, cmd.Stderr = log, log
@@ -87,20 +88,6 @@ func ignoreExit(err error) error {
 		return nil
 	}
 	return err
-}
-
-// foreground is a command line without --background.
-func foreground(args []string) []string {
-	var rest []string
-	for i, arg := range args {
-		if arg == "--" {
-			return append(rest, args[i:]...)
-		}
-		if arg != "--background" && arg != "--background=true" && arg != "-b" {
-			rest = append(rest, arg)
-		}
-	}
-	return rest
 }
 
 // ready says to the process that started this one in the background that it is ready.

@@ -67,7 +67,7 @@ func TestExitStatus(t *testing.T) {
 		}
 		_, stderr, status := l.run("realise", "--keep-going", failing, mismatch, above)
 		if status != 102 || strings.Count(stderr, "error: ") != 3 || !strings.Contains(stderr, "  > the reason\n") ||
-			!strings.Contains(stderr, "larder log "+failing[strings.LastIndex(failing, "/")+1:]) {
+			!strings.Contains(stderr, "larder log "+failing+"\n") {
 			t.Errorf("status %d\n%s", status, stderr)
 		}
 		if why := l.ok("why", l.ok("query", "outputs", failing)); l.hasDaemon && !strings.Contains(why, "failed with exit code 3") {
@@ -99,7 +99,10 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	ended := make(chan int, 1)
 	go func() {
-		_, _, status := l.runCtx(ctx, "realise", slow)
+		_, stderr, status := l.runCtx(ctx, "realise", slow)
+		if !strings.HasSuffix(stderr, "\nerror: interrupted\n") {
+			t.Errorf("it says %q", stderr)
+		}
 		ended <- status
 	}()
 	l.await(func() bool {

@@ -142,6 +142,9 @@ func (a *app) addDerivations(ctx context.Context, files []string) error {
 		return err
 	}
 	return a.withStore(ctx, writing, func(s control.Service) error {
+		if err := checkSources(ctx, s, order); err != nil {
+			return err
+		}
 		paths := map[*source]store.StorePath{}
 		for _, src := range order {
 			p, err := s.AddDerivation(ctx, src.name, src.text)
@@ -156,6 +159,43 @@ func (a *app) addDerivations(ctx context.Context, files []string) error {
 		}
 		return a.printPaths(s.Dir(), added)
 	})
+}
+
+// checkSources finds everything that is wrong with derivations before the first of them is registered: output paths, and
+// references that are neither among them nor valid. Inputs come before those that have them.
+func checkSources(ctx context.Context, s control.Service, order []*source) error {
+	among := make(map[store.StorePath]*derivation.Derivation, len(order))
+	valid := map[store.StorePath]bool{}
+	h := derivation.NewHasher(s.Dir(), func(ctx context.Context, p store.StorePath) (*derivation.Derivation, error) {
+		if drv := among[p]; drv != nil {
+			return drv, nil
+		}
+		return s.Derivation(ctx, p)
+	})
+	for _, src := range order {
+		if err := h.Fill(ctx, src.drv); err != nil {
+			return fmt.Errorf("%s: %w", src.file, err)
+		}
+		for _, p := range src.drv.References() {
+			if among[p] != nil || valid[p] {
+				continue
+			}
+			_, err := s.PathInfo(ctx, p)
+			if errors.Is(err, store.ErrNotValid) {
+				return fmt.Errorf("%s: it refers to %s, which is neither valid nor among the files", src.file, s.Dir().Join(p))
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", src.file, err)
+			}
+			valid[p] = true
+		}
+		p, err := src.drv.Path(s.Dir())
+		if err != nil {
+			return fmt.Errorf("%s: %w", src.file, err)
+		}
+		among[p] = src.drv
+	}
+	return nil
 }
 
 // inputsFirst orders derivations so that each comes after those it depends on, otherwise as given. The path of one that lacks

@@ -64,10 +64,14 @@ func (a *app) expand(args []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
+		before := len(files)
 		for _, e := range entries {
 			if strings.HasSuffix(e.Name(), ".drv") {
 				files = append(files, filepath.Join(name, e.Name()))
 			}
+		}
+		if len(files) == before {
+			return nil, fmt.Errorf("there is no .drv file in %s", name)
 		}
 	}
 	return files, nil
@@ -151,7 +155,11 @@ func (a *app) reportDerivations(ctx context.Context, d store.Dir, files []drvFil
 	if bad > 0 {
 		return fmt.Errorf("%d of %d derivations are wrong", bad, len(files))
 	}
-	_, err := fmt.Fprintf(a.Out, "%d derivations are right\n", len(files))
+	verb := "are"
+	if len(files) == 1 {
+		verb = "is"
+	}
+	_, err := fmt.Fprintf(a.Out, "%s %s right\n", counted(len(files), "derivation"), verb)
 	return err
 }
 

@@ -18,7 +18,12 @@ import (
 // Interrupted is the cause of a context that a signal cancelled.
 type Interrupted struct{ Signal syscall.Signal }
 
-func (e *Interrupted) Error() string { return "interrupted: " + e.Signal.String() }
+func (e *Interrupted) Error() string {
+	if e.Signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return "interrupted by a signal: " + e.Signal.String()
+}
 
 // usageError is a command line that makes no sense.
 type usageError struct{ text string }
@@ -146,6 +151,14 @@ func isPermission(err error) bool {
 	return errors.As(err, &path) && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM))
 }
 
+// name is a store path as the user knows it.
+func (a *app) name(p store.StorePath) string {
+	if a.loaded == nil {
+		return p.String()
+	}
+	return store.Dir(a.loaded.StoreDir).Join(p)
+}
+
 // showLogs prints the last lines of the builders whose failure is in the tree, each once.
 func (a *app) showLogs(err error) {
 	var seen []store.StorePath
@@ -158,7 +171,7 @@ func (a *app) showLogs(err error) {
 		for _, l := range b.LastLines {
 			fmt.Fprintf(a.Err, "  > %s\n", printable(l))
 		}
-		fmt.Fprintf(a.Err, "  the whole log: larder log %s\n", b.Drv)
+		fmt.Fprintf(a.Err, "  the whole log: larder log %s\n", a.name(b.Drv))
 		if b.KeptDir != "" {
 			fmt.Fprintf(a.Err, "  the build directory was kept: %s\n", b.KeptDir)
 		}

@@ -57,7 +57,7 @@ func (a *app) printGC(d store.Dir, r *control.GCResult, q control.GCRequest) err
 	if q.DryRun {
 		done = "would be deleted, with NARs of"
 	}
-	fmt.Fprintf(a.Err, "%d paths %s %s; %d stay\n", len(r.Paths), done, humanBytes(int64(r.Freed)), r.Live)
+	fmt.Fprintf(a.Err, "%s %s %s; %d stay\n", counted(len(r.Paths), "path"), done, humanBytes(int64(r.Freed)), r.Live)
 	if n := len(r.Unregistered); n > 0 {
 		verb := "were deleted too"
 		switch {

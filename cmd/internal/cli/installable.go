@@ -34,7 +34,7 @@ func (a *app) installable(d store.Dir, arg string) (installable, error) {
 		return installable{path: p}, nil
 	}
 	if !p.IsDerivation() {
-		return installable{}, usagef("%q: %s is not a derivation, so it has no outputs to choose from", arg, p)
+		return installable{}, usagef("%q: %s is not a derivation, so it has no outputs to choose from", arg, d.Join(p))
 	}
 	if outputs == "*" {
 		return installable{path: p, all: true}, nil
@@ -60,7 +60,7 @@ func (i installable) target() realiser.Target {
 // parsePath parses what names one store object.
 func (a *app) parsePath(d store.Dir, arg string) (store.StorePath, error) {
 	if arg == "" {
-		return store.StorePath{}, usagef("an empty argument names no store path")
+		return store.StorePath{}, usagef("a store path is missing")
 	}
 	if !strings.Contains(arg, "/") {
 		if p, err := store.ParseStorePath(arg); err == nil {
@@ -73,7 +73,7 @@ func (a *app) parsePath(d store.Dir, arg string) (store.StorePath, error) {
 	}
 	p, _, err := d.Split(name)
 	if err != nil {
-		return store.StorePath{}, err
+		return store.StorePath{}, fmt.Errorf("%s: %w", arg, err)
 	}
 	return p, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,9 +53,6 @@ func Main(ctx context.Context, args []string, env Env) int {
 	}
 	root := a.root()
 	root.SetArgs(args)
-	root.SetIn(env.In)
-	root.SetOut(env.Out)
-	root.SetErr(env.Err)
 	return a.exit(ctx, root.ExecuteContext(ctx))
 }
 
@@ -96,7 +94,11 @@ Exit status: 0 success; 1 failure; of realise 100 a build failed, 101 a build ti
 		Args:              noSuchCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		DisableAutoGenTag: true,
+		PersistentPreRunE: noEmptyArgument,
 	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
 	root.SetVersionTemplate("larder {{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%v; see '%s --help'", err, c.CommandPath())
@@ -127,7 +129,29 @@ Exit status: 0 success; 1 failure; of realise 100 a build failed, 101 a build ti
 		a.logCommand(), a.whyCommand())
 	add("share", a.cacheCommand(), a.narCommand(), a.keyCommand())
 	add("admin", a.gcCommand(), a.rootsCommand(), a.configCommand(), a.versionCommand())
+	finishBuiltin(root)
 	return root
+}
+
+// finishBuiltin makes the library's own commands complain of arguments that make no sense, as the others do.
+func finishBuiltin(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			help := c.Run
+			c.Run, c.RunE = nil, func(c *cobra.Command, args []string) error {
+				if about, rest, err := root.Find(args); err != nil || len(rest) > 0 && about.HasSubCommands() {
+					return usagef("there is no command %q to help with; see 'larder --help'", strings.Join(args, " "))
+				}
+				help(c, args)
+				return nil
+			}
+		case "completion":
+			c.Args, c.RunE = noSuchCommand, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 }
 
 // noSuchCommand is the Args of commands that only have subcommands.
@@ -141,6 +165,14 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		hint = fmt.Sprintf("did you mean %q? ", s[0])
 	}
 	return usagef("%q is not a command of %s; %ssee '%s --help'", args[0], c.CommandPath(), hint, c.CommandPath())
+}
+
+// noEmptyArgument refuses what is an unset variable of a script as a rule, and as a file name would mean the working directory.
+func noEmptyArgument(c *cobra.Command, args []string) error {
+	if i := slices.Index(args, ""); i >= 0 {
+		return usagef("%s: argument %d is empty", c.CommandPath(), i+1)
+	}
+	return nil
 }
 
 // group is a command that only has subcommands.

@@ -45,7 +45,7 @@ directory.`,
 			switch {
 			case a.Inherited != nil:
 				return a.serveMount(cfg, a.Inherited)
-			case f.background:
+			case f.background && a.Getenv(readyEnv) == "":
 				return a.mountInBackground(c.Context(), cfg)
 			}
 			return a.mount(c.Context(), cfg, dir, f)
@@ -64,18 +64,47 @@ func (a *app) mount(ctx context.Context, cfg *config.Config, dir string, f mount
 	if err := mount.CleanDead(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	for _, d := range []string{dir, cfg.ObjectDir} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return err
-		}
+	made, err := makeDirs(dir, cfg.ObjectDir)
+	if err != nil {
+		return err
 	}
-	return mount.Run(ctx, mount.Options{Dir: dir, AllowOther: f.allowOther, MaxRead: fusefs.MaxRead, Logger: a.logger(),
+	mounted := false
+	err = mount.Run(ctx, mount.Options{Dir: dir, AllowOther: f.allowOther, MaxRead: fusefs.MaxRead, Logger: a.logger(),
 		Ready: func() {
+			mounted = true
 			a.notef("mounted at %s", dir)
 			if err := a.ready(); err != nil {
 				a.warnf("telling that the mount is ready: %v", err)
 			}
 		}})
+	if !mounted {
+		removeDirs(made)
+	}
+	return err
+}
+
+// makeDirs makes the directories that are not there, and returns those.
+func makeDirs(dirs ...string) (made []string, err error) {
+	for _, d := range dirs {
+		_, err := os.Lstat(d)
+		if errors.Is(err, os.ErrNotExist) {
+			if err = os.MkdirAll(d, 0o755); err == nil {
+				made = append(made, d)
+			}
+		}
+		if err != nil {
+			removeDirs(made)
+			return nil, err
+		}
+	}
+	return made, nil
+}
+
+// removeDirs removes directories again that turned out not to be needed: those that are still empty.
+func removeDirs(dirs []string) {
+	for _, d := range dirs {
+		_ = os.Remove(d) // it is in use, then
+	}
 }
 
 // noDaemon makes sure that no other daemon has the store.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,6 +66,10 @@ form is refused, and then nothing is left at DEST.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withFile(args[0], func(r io.Reader) error {
 				_, err := nar.Restore(c.Context(), r, a.absolute(args[1]), nar.RestoreOptions{Canonical: canonical})
+				var malformed *nar.FormatError
+				if errors.As(err, &malformed) {
+					return fmt.Errorf("%s: %w", args[0], malformed) // it is not the fault of DEST
+				}
 				return err
 			})
 		},

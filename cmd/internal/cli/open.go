@@ -86,7 +86,7 @@ func (a *app) checkDaemon(ctx context.Context, c *config.Config, client *control
 		}
 	}
 	if len(idle) > 0 {
-		a.warnf("the daemon (process %d) has its own settings: --option %s has no effect on it", h.PID, strings.Join(idle, ", "))
+		a.warnf("the daemon (process %d) has its own settings and does not heed --option %s", h.PID, strings.Join(idle, ", "))
 	}
 	return nil
 }

@@ -59,6 +59,14 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
+// counted is a number of things: "1 path", "2 paths".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}
+
 // humanBytes is a size for people, in powers of 1024.
 func humanBytes(n int64) string {
 	const units = "KMGTPE"

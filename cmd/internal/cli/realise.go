@@ -42,6 +42,9 @@ With --dry-run prints what would be built and fetched, and does nothing of it.`,
 
 func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error {
 	if f.jobs != "" {
+		if err := checkJobs(f.jobs); err != nil {
+			return err
+		}
 		a.flags.options = append(a.flags.options, "max-jobs", f.jobs)
 	}
 	c, err := a.settings()
@@ -51,6 +54,11 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 	targets, err := a.targets(store.Dir(c.StoreDir), args)
 	if err != nil {
 		return err
+	}
+	if f.root != "" && !f.dryRun {
+		if err := checkRoot(store.Dir(c.StoreDir), a.absolute(f.root)); err != nil {
+			return err
+		}
 	}
 	return a.withStore(ctx, writing, func(s control.Service) error {
 		if f.dryRun {
@@ -70,6 +78,14 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 		}
 		return nil
 	})
+}
+
+// checkJobs finds a wrong -j before it becomes a setting, whose error would not name it.
+func checkJobs(jobs string) error {
+	if n, err := strconv.ParseInt(jobs, 10, 32); jobs != "auto" && (err != nil || n < 0) {
+		return usagef("--max-jobs: %q is neither a number nor \"auto\"", jobs)
+	}
+	return nil
 }
 
 func (a *app) progressOptions(d store.Dir) progress.Options {
@@ -205,9 +221,9 @@ func (a *app) plan(ctx context.Context, s control.Service, targets []realiser.Ta
 		title string
 		paths []store.StorePath
 	}{
-		{fmt.Sprintf("these %d derivations would be built:", len(p.Build)), p.Build},
-		{fmt.Sprintf("these %d paths would be fetched (%s download, %s unpacked):", len(p.Substitute), humanBytes(int64(p.DownloadSize)), humanBytes(int64(p.UnpackedSize))), p.Substitute},
-		{fmt.Sprintf("for these %d paths there is no known way:", len(p.Unknown)), p.Unknown},
+		{counted(len(p.Build), "derivation") + " would be built:", p.Build},
+		{fmt.Sprintf("%s would be fetched (%s download, %s unpacked):", counted(len(p.Substitute), "path"), humanBytes(int64(p.DownloadSize)), humanBytes(int64(p.UnpackedSize))), p.Substitute},
+		{counted(len(p.Unknown), "path") + " can't be had, no cache has it and no derivation makes it:", p.Unknown},
 	}
 	for _, l := range lists {
 		if len(l.paths) == 0 {

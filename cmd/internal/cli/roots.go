@@ -43,8 +43,10 @@ long as LINK is there. An old LINK into the store is replaced; anything else in 
 		Args:    atLeast(1, "a LINK"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.removeRoots(args) },
 	}
-	c := group("roots COMMAND", "What garbage collection keeps",
-		"GC roots: symlinks to store paths that garbage collection keeps, with all they refer to.", list, add, remove)
+	c := group("roots [COMMAND]", "What garbage collection keeps",
+		"GC roots: symlinks to store paths that garbage collection keeps, with all they refer to.\nWithout a COMMAND they are listed.",
+		list, add, remove)
+	c.RunE = list.RunE
 	return c
 }
 
@@ -75,7 +77,7 @@ func (a *app) addRoot(ctx context.Context, s control.Service, link string, p sto
 	if _, err := s.PathInfo(ctx, p); err != nil {
 		return err
 	}
-	if err := checkOldLink(s.Dir(), link); err != nil {
+	if err := checkRoot(s.Dir(), link); err != nil {
 		return err
 	}
 	// The new link takes the old one's place in one step: what the old one kept stays kept until then.
@@ -92,8 +94,13 @@ func (a *app) addRoot(ctx context.Context, s control.Service, link string, p sto
 	return s.AddRoot(ctx, link)
 }
 
-// checkOldLink refuses to replace anything but a symlink into the store.
-func checkOldLink(d store.Dir, link string) error {
+// checkRoot refuses a link that could not be made, or that would replace anything but a symlink into the store.
+func checkRoot(d store.Dir, link string) error {
+	if info, err := os.Stat(filepath.Dir(link)); err != nil {
+		return fmt.Errorf("the root %s can't be made: %w", link, err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("the root %s can't be made: %s is not a directory", link, filepath.Dir(link))
+	}
 	target, err := os.Readlink(link)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil

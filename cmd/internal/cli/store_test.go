@@ -86,10 +86,12 @@ func TestRootsAndGC(t *testing.T) {
 		user := l.ok("add", "--reference", kept, l.write("user", "user"))
 		dead := l.ok("add", l.write("dead", "dead"))
 		l.ok("roots", "add", "link", user)
-		if got := l.ok("roots", "list"); got != l.dir+"/link -> "+user {
-			t.Errorf("roots: %s", got)
+		for _, list := range [][]string{{"roots", "list"}, {"roots"}} {
+			if got := l.ok(list...); got != l.dir+"/link -> "+user {
+				t.Errorf("roots: %s", got)
+			}
 		}
-		l.fails(1, "alive", "gc", kept)
+		l.fails(1, kept+" is still alive, because of the root "+l.dir+"/link -> "+user+" -> "+kept, "gc", kept)
 		if got := l.ok("gc", "--dry-run"); got != dead {
 			t.Errorf("dry run: %s", got)
 		}
@@ -125,8 +127,8 @@ func TestDerivations(t *testing.T) {
 		if !strings.HasSuffix(out, "-second") || l.ok("query", "deriver", out) != second {
 			t.Errorf("outputs %s, deriver %s", out, l.ok("query", "deriver", out))
 		}
-		if got := l.ok("realise", "--dry-run", second+"^*"); !strings.Contains(got, "these 2 derivations would be built:\n  "+first) &&
-			!strings.Contains(got, "these 2 derivations would be built:\n  "+second) {
+		if got := l.ok("realise", "--dry-run", second+"^*"); !strings.Contains(got, "2 derivations would be built:\n  "+first) &&
+			!strings.Contains(got, "2 derivations would be built:\n  "+second) {
 			t.Errorf("dry run: %s", got)
 		}
 		// What show prints can be added again, elsewhere, in any order.
@@ -146,6 +148,19 @@ func TestDerivations(t *testing.T) {
 		}
 		if got := l.ok("derivation", "check", second, first); got != "2 derivations are right" {
 			t.Errorf("check: %s", got)
+		}
+		// What can't be registered is found before anything is.
+		extra := l.write("extra.json", `{"name": "extra", "system": "s", "builder": "/b", "args": [], "env": {}, "inputDrvs": {}, "inputSrcs": [], "outputs": {"out": {}}}`)
+		missing := l.dir + "/store/7rjj86a15146cq1d3qy068lml7n7ykzm-missing"
+		before := l.ok("status")
+		l.fails(1, "refers to "+missing, "derivation", "add", extra, l.write("lacks.json", strings.Replace(
+			`{"name": "lacks", "system": "s", "builder": "/b", "args": [], "env": {}, "inputDrvs": {}, "inputSrcs": ["MISSING"], "outputs": {"out": {}}}`,
+			"MISSING", missing, 1)))
+		l.fails(1, "but should be", "derivation", "add", extra, l.write("wrong.json", strings.Replace(
+			`{"name": "wrong", "system": "s", "builder": "/b", "args": [], "env": {}, "inputDrvs": {}, "inputSrcs": [], "outputs": {"out": {"path": "MISSING"}}}`,
+			"MISSING", missing, 1)))
+		if after := l.ok("status"); after != before {
+			t.Errorf("derivations that were refused changed the store:\n%s\nbefore\n%s", after, before)
 		}
 		l.fails(1, "is not a derivation", "query", "outputs", out)
 		l.fails(1, "is not a derivation", "realise", out+"^out")

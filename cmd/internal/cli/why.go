@@ -75,7 +75,7 @@ func explain(d store.Dir, e *realiser.Explanation, now time.Time) string {
 
 // goalLine is what a goal is doing, in a line.
 func goalLine(d store.Dir, g *realiser.GoalView, now time.Time) string {
-	text := fmt.Sprintf("%s: %s", g.Path, g.Phase)
+	text := fmt.Sprintf("%s: %s", d.Join(g.Path), g.Phase)
 	if g.Detail != "" {
 		text += " " + printable(g.Detail)
 	}

@@ -73,7 +73,7 @@ func (e *Engine) derivers(ctx context.Context, p store.StorePath) ([]store.Store
 		if err == nil {
 			err = store.ErrNotFound
 		}
-		return nil, fmt.Errorf("no derivation of %s is known: %w", p, err)
+		return nil, fmt.Errorf("no derivation of %s is known: %w", e.Dir().Join(p), err)
 	}
 	return list, nil
 }
@@ -81,7 +81,7 @@ func (e *Engine) derivers(ctx context.Context, p store.StorePath) ([]store.Store
 // Outputs implements control.Service.
 func (e *Engine) Outputs(ctx context.Context, drv store.StorePath) (map[string]store.StorePath, error) {
 	if !drv.IsDerivation() {
-		return nil, fmt.Errorf("%s is not a derivation, so it has no outputs", drv)
+		return nil, fmt.Errorf("%s is not a derivation, so it has no outputs", e.Dir().Join(drv))
 	}
 	return e.store.Outputs(ctx, drv)
 }
@@ -89,7 +89,7 @@ func (e *Engine) Outputs(ctx context.Context, drv store.StorePath) (map[string]s
 // Derivation implements control.Service.
 func (e *Engine) Derivation(ctx context.Context, drv store.StorePath) (*derivation.Derivation, error) {
 	if !drv.IsDerivation() {
-		return nil, fmt.Errorf("%s is not a derivation: its name does not end in .drv", drv)
+		return nil, fmt.Errorf("%s is not a derivation: its name does not end in .drv", e.Dir().Join(drv))
 	}
 	return e.store.Derivation(ctx, drv)
 }
