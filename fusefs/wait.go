@@ -92,7 +92,7 @@ func (f *FS) verdict(err error, p store.StorePath) fuse.Status {
 	case f.ctx.Err() != nil:
 		return fuse.EINTR
 	default:
-		f.log.Info("an access failed", "path", p.String(), "err", err)
+		f.log.Warn("an access failed", "path", p.String(), "err", err) // EIO does not say why
 		return fuse.EIO
 	}
 }

@@ -147,6 +147,9 @@ func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res resul
 		return true, d.g.failf(TransientFailure,
 			"some substitutes for the outputs of derivation '%s' failed (the setting 'fallback' would build it then): %w", d.name, d.substitutes.failed)
 	}
+	if d.substitutes.failed != nil {
+		d.logFailures(d.g, []error{d.substitutes.failed})
+	}
 	return false, result{}
 }
 

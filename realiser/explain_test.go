@@ -42,6 +42,11 @@ func TestWhy(t *testing.T) {
 	if e := l.why(t, named(t, "nothing")); e.State != StateUnknown || len(e.Sources) != 1 {
 		t.Errorf("unknown: %+v", e)
 	}
+	c.fail = errors.New("connection refused")
+	if e := l.why(t, named(t, "nothing")); e.State != StateFailed || e.Failure != nil || e.Sources[0].Error != "connection refused" {
+		t.Errorf("the cache is down: %+v", e)
+	}
+	c.fail = nil
 	cached := named(t, "cached")
 	c.add(t, cached)
 	if e := l.why(t, cached); e.State != StateRealisable || !e.Sources[0].Has || e.Sources[0].NarSize == 0 {

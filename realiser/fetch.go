@@ -75,7 +75,9 @@ func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp stri
 	var bad *nar.FormatError
 	switch {
 	case errors.As(err, &bad):
-		return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+		return fmt.Errorf("%w: %w", store.ErrCorrupt, bad)
+	case err != nil && in.failed != nil:
+		return in.failed // which says what and where; the temporary name says nothing
 	case err != nil:
 		return err
 	case in.n != info.NarSize:
@@ -158,17 +160,22 @@ type narReader struct {
 	n, most  uint64
 	progress func(done int64)
 	told     uint64
+	failed   error // what Read returned but for the end
 }
 
 func (s *narReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.n += uint64(n)
 	if s.n > s.most {
-		return 0, fmt.Errorf("%w: the NAR is longer than the %d bytes that were promised", store.ErrCorrupt, s.most)
+		s.failed = fmt.Errorf("%w: the NAR is longer than the %d bytes that were promised", store.ErrCorrupt, s.most)
+		return 0, s.failed
 	}
 	s.sum.Write(p[:n])
 	if s.content != nil {
 		s.content.Write(p[:n])
+	}
+	if err != nil && err != io.EOF {
+		s.failed = err
 	}
 	if s.n-s.told >= progressStep || err == io.EOF {
 		s.told = s.n

@@ -13,6 +13,7 @@ import (
 type attempt struct {
 	failures   []error
 	incomplete error // a substituter has the path, but not all that it refers to
+	gone       error // a substituter has the path's narinfo, but not its NAR
 }
 
 // substitute is the work of a substitution goal: the first substituter that
@@ -35,17 +36,24 @@ func (r *Realiser) substitute(g *goal) result {
 		err := r.substituteFrom(g, s, &tried)
 		switch {
 		case err == nil:
+			r.logFailures(g, tried.failures)
 			return result{status: Substituted}
 		case g.ctx.Err() != nil:
 			return g.failed(MiscFailure, context.Cause(g.ctx))
 		case errors.Is(err, store.ErrNotFound):
 			// Also if it has the path no more, although its narinfo promised it (as in Nix).
 		default:
-			r.opt.Logger.Warn("substituter failed", "substituter", s.String(), "path", p.String(), "err", err)
 			tried.failures = append(tried.failures, err)
 		}
 	}
 	return r.exhausted(g, tried)
+}
+
+// logFailures logs what nobody is told because it worked out in another way. Other failures are in the error.
+func (r *Realiser) logFailures(g *goal, failures []error) {
+	for _, err := range failures {
+		r.opt.Logger.Warn("a substituter failed", "path", r.dir.Join(g.key.path), "err", err)
+	}
 }
 
 func (r *Realiser) exhausted(g *goal, tried attempt) result {
@@ -57,6 +65,8 @@ func (r *Realiser) exhausted(g *goal, tried attempt) result {
 		res := g.failf(DependencyFailed, "path '%s' could not be substituted: %w", name, tried.incomplete)
 		res.incomplete = true
 		return res
+	case tried.gone != nil:
+		return g.failf(NoSubstituters, "path '%s' is required, but a substituter that promised it does not have it: %w", name, tried.gone)
 	}
 	return g.failf(NoSubstituters, "path '%s' is required, but there is no substituter that has it: %w", name, store.ErrNotFound)
 }
@@ -114,6 +124,9 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 	defer r.downloads.release()
 	r.events.count(func(c *Counts) { c.Substitutions.Running++ })
 	err = r.fetch(g, s, info)
+	if errors.Is(err, store.ErrNotFound) {
+		tried.gone = err
+	}
 	r.events.count(func(c *Counts) {
 		c.Substitutions.Running--
 		if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -133,7 +134,9 @@ func TestBadCachesHandOn(t *testing.T) {
 			bad, good := newFakeCache("bad", 1), newFakeCache("good", 2)
 			bad.add(t, p)
 			s(bad)
-			alone := withCaches(t, nil, bad)
+			var log strings.Builder
+			logged := func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+			alone := withCaches(t, logged, bad)
 			err := alone.realise(t.Context(), p)
 			if err == nil || alone.store.isValid(p) || strings.Contains(err.Error(), "\n") {
 				t.Fatalf("alone: %v", err)
@@ -141,10 +144,16 @@ func TestBadCachesHandOn(t *testing.T) {
 			if got := errors.Is(err, store.ErrNotFound); got != (name == "nar gone") {
 				t.Errorf("alone: %v; not found: %v", err, got)
 			}
+			if strings.Contains(err.Error(), ".larder-tmp") || log.Len() > 0 {
+				t.Errorf("alone: %v; and it is logged: %s", err, log.String())
+			}
 			good.add(t, p)
-			l := withCaches(t, nil, bad, good)
+			l := withCaches(t, logged, bad, good)
 			if err := l.realise(t.Context(), p); err != nil || !l.store.isValid(p) {
 				t.Errorf("with a good one after it: %v", err)
+			}
+			if quiet := name == "nar gone" || name == "missing ref"; quiet != (log.Len() == 0) {
+				t.Errorf("with a good one after it, logged: %q", log.String())
 			}
 		})
 	}

@@ -13,7 +13,7 @@ type State string
 const (
 	StateValid      State = "valid"
 	StateRealising  State = "realising"  // Goals
-	StateFailed     State = "failed"     // Failure; perhaps realisable all the same
+	StateFailed     State = "failed"     // Failure, or a substituter that could not be asked; perhaps realisable all the same
 	StateRealisable State = "realisable" // Sources
 	StateUnknown    State = "unknown"    // nobody has it and no known derivation makes it
 )
@@ -61,15 +61,18 @@ func (r *Realiser) Why(ctx context.Context, p store.StorePath) (*Explanation, er
 	if e.Sources, err = r.askSources(ctx, p); err != nil {
 		return nil, err
 	}
-	has := len(e.Derivers) > 0
+	has, down := len(e.Derivers) > 0, false
 	for _, s := range e.Sources {
 		has = has || s.Has
+		down = down || s.Error != ""
 	}
 	switch {
 	case e.Failure != nil:
 		e.State = StateFailed
 	case has:
 		e.State = StateRealisable
+	case down:
+		e.State = StateFailed // an access would be told so
 	default:
 		e.State = StateUnknown
 	}
