@@ -68,7 +68,7 @@ func (a *app) push(ctx context.Context, args []string, f pushFlags) error {
 	if err != nil {
 		return err
 	}
-	options.Logger = a.logger()
+	options.Logger = a.plainLogger()
 	if !strings.HasPrefix(f.to, "file:") {
 		return usagef("%s can't be pushed to: only a directory can, file:///DIR", f.to)
 	}

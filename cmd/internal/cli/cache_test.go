@@ -122,3 +122,21 @@ func TestNixCopies(t *testing.T) {
 		})
 	}
 }
+
+// TestFailingCache: its failure is said once, in words for people: as the error, or as a warning if another cache had the path.
+func TestFailingCache(t *testing.T) {
+	t.Parallel()
+	l, paths, key := published(t, "none")
+	nowhere, good := "file://"+l.dir+"/nowhere", "file://"+l.dir+"/cache"
+	consumer(t, l, "--option", "substituters", nowhere).fails(1, l.dir+"/nowhere: no such file", "realise", paths[0])
+
+	c := consumer(t, l, "--option", "substituters", nowhere+"?priority=1 "+good, "--option", "trusted-public-keys", key)
+	_, stderr, status := c.run("realise", paths[0])
+	want := "warning: a substituter failed (path " + paths[0] + "): binary cache " + nowhere
+	if status != 0 || !strings.Contains(stderr, want) || strings.Contains(stderr, "level=") {
+		t.Errorf("status %d\n%s\nwant %q", status, stderr, want)
+	}
+	if why := consumer(t, l, "--option", "substituters", nowhere).ok("why", paths[0]); !strings.Contains(why, " is failed\n  "+nowhere+" could not be asked") {
+		t.Errorf("why: %s", why)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -249,16 +250,24 @@ func (a *app) notef(format string, args ...any) {
 	}
 }
 
-// logger is where the libraries' words go.
+// logger is where the libraries' words go in a daemon.
 func (a *app) logger() *slog.Logger {
-	level := slog.LevelWarn
+	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: a.logLevel()}))
+}
+
+// plainLogger is where they go in a command that opens the store itself.
+func (a *app) plainLogger() *slog.Logger {
+	return slog.New(&logLines{mu: &sync.Mutex{}, w: a.Err, level: a.logLevel()})
+}
+
+func (a *app) logLevel() slog.Level {
 	switch {
 	case a.flags.verbose > 1:
-		level = slog.LevelDebug
+		return slog.LevelDebug
 	case a.flags.verbose > 0:
-		level = slog.LevelInfo
+		return slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(a.Err, &slog.HandlerOptions{Level: level}))
+	return slog.LevelWarn
 }
 
 func oneLine(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\n", " ") }

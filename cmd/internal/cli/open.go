@@ -65,7 +65,7 @@ func (a *app) tryStore(ctx context.Context, c *config.Config, p purpose) (contro
 	case !errors.Is(err, control.ErrNoDaemon):
 		return nil, err
 	}
-	return engine.Open(ctx, engine.Options{Config: c, ReadOnly: p == reading, Version: a.Version, Logger: a.logger()})
+	return engine.Open(ctx, engine.Options{Config: c, ReadOnly: p == reading, Version: a.Version, Logger: a.plainLogger()})
 }
 
 // checkDaemon makes sure that the daemon has the store that is meant, and says which options it will not hear of.
