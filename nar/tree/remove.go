@@ -116,21 +116,17 @@ func openWritable(dirfd int, name string) (int, error) {
 	return fd, err
 }
 
-// unlinkSome reads a batch of names, unlinks what is not a directory and notes the others.
+// unlinkSome reads a batch of names, unlinks what is not a directory and notes the others. It reports whether the directory
+// is empty.
 func (r *removal) unlinkSome(fd int, buf []byte) (freed int64, empty bool, err error) {
 	// From the beginning each time: positions mean little in a directory that shrinks.
 	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
 		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
 	}
-	var n int
-	err = Retry(func() error {
-		n, err = unix.ReadDirent(fd, buf)
-		return err
-	})
+	names, err := nextNames(fd, buf)
 	if err != nil {
 		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
 	}
-	_, _, names := unix.ParseDirent(buf[:n], -1, nil)
 	for _, name := range names {
 		bytes, isDir, err := unlinkFile(fd, name)
 		freed += bytes
@@ -142,6 +138,23 @@ func (r *removal) unlinkSome(fd int, buf []byte) (freed int64, empty bool, err e
 		}
 	}
 	return freed, len(names) == 0, nil
+}
+
+// nextNames reads names from a directory, and returns none only at its end: a signal may end getdents(2) after the first
+// record, which is ".", and Go's runtime sends itself many.
+func nextNames(fd int, buf []byte) (names []string, err error) {
+	for len(names) == 0 {
+		var n int
+		err := Retry(func() error {
+			n, err = unix.ReadDirent(fd, buf)
+			return err
+		})
+		if err != nil || n == 0 {
+			return nil, err
+		}
+		_, _, names = unix.ParseDirent(buf[:n], -1, nil)
+	}
+	return names, nil
 }
 
 // unlinkFile removes a file that is not a directory, and says so if it is one.

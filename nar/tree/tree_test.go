@@ -129,3 +129,28 @@ func TestStackNoticesAMove(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, tree.ErrMoved)
 	}
 }
+
+// A signal may end getdents(2) early, so that what it returns looks like an empty directory.
+func TestRemoveUnderSignals(t *testing.T) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = unix.Kill(os.Getpid(), unix.SIGURG) // which Go's runtime sends itself
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 5 {
+		top := filepath.Join(t.TempDir(), "top")
+		for i := range 200 {
+			must(t, os.MkdirAll(filepath.Join(top, strconv.Itoa(i), "a", "b", "c"), 0o755))
+		}
+		must(t, tree.Remove(context.Background(), top))
+		gone(t, top)
+	}
+}
