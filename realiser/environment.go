@@ -15,9 +15,6 @@ import (
 	"larder/store/derivation"
 )
 
-// insideDir is where the builder sees its build directory.
-const insideDir = "/build"
-
 // environment makes the builder's environment (Nix manual, "Builder execution").
 // In the order of growing precedence: defaults, the derivation's own variables,
 // what describes the sandbox. Variables of passAsFile become files in the build
@@ -41,10 +38,10 @@ func (b *build) environment() (map[string]string, error) {
 		if err := b.writeFile(file, value); err != nil {
 			return nil, err
 		}
-		env[name+"Path"] = insideDir + "/" + file
+		env[name+"Path"] = b.opt.SandboxBuildDir + "/" + file
 	}
 	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
-		env[name] = insideDir
+		env[name] = b.opt.SandboxBuildDir
 	}
 	if b.fixed() {
 		// Tells fetchers that the content is going to be checked.
@@ -90,7 +87,7 @@ func (b *build) spec() (*sandbox.Spec, error) {
 	s := &sandbox.Spec{
 		Builder: cleanBuilder(b.drv.Builder), Args: []string{filepath.Base(b.drv.Builder)},
 		StoreDir: string(b.dir), BuildStore: b.storeDir,
-		BuildDir: b.scratch.build, TmpDirInSandbox: insideDir, TmpDir: b.scratch.tmp,
+		BuildDir: b.scratch.build, TmpDirInSandbox: b.opt.SandboxBuildDir, TmpDir: b.scratch.tmp,
 		Network: b.fixed(), Platform: b.drv.System,
 		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID,
 	}

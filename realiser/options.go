@@ -40,8 +40,10 @@ type Options struct {
 
 	SandboxPaths []sandbox.Mount // mounted into every sandbox (sandbox-paths)
 	BuildDir     string          // host directory for the builders' scratch space; made if absent
-	LogDir       string          // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
-	BuildUsers   []BuildUser     // who builders run as; none: whoever runs this process
+	// SandboxBuildDir is where a builder sees its scratch space (sandbox-build-dir); "": /build.
+	SandboxBuildDir string
+	LogDir          string      // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
+	BuildUsers      []BuildUser // who builders run as; none: whoever runs this process
 	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
 	Getenv func(name string) (string, bool)
 
@@ -87,6 +89,10 @@ func (o Options) withDefaults() (Options, error) {
 		}
 		seen[u.UID] = true
 	}
+	if o.SandboxBuildDir != "" && !filepath.IsAbs(o.SandboxBuildDir) {
+		return o, fmt.Errorf("realiser: SandboxBuildDir %q is not an absolute path", o.SandboxBuildDir)
+	}
+	setDefault(&o.SandboxBuildDir, "/build")
 	setDefault(&o.MaxJobs, 1)
 	if len(o.BuildUsers) > 0 {
 		o.MaxJobs = min(o.MaxJobs, len(o.BuildUsers))

@@ -76,6 +76,23 @@ func TestExitStatus(t *testing.T) {
 	})
 }
 
+// TestBuildDirs: where build directories are, here and for the builder.
+func TestBuildDirs(t *testing.T) {
+	t.Parallel()
+	l := newLarder(t)
+	l.canBuild()
+	here := l.derivation("here", "> kept; exit 1", nil, "")
+	_, stderr, status := l.run("--option", "build-dir", l.dir+"/scratch", "--option", "sandbox-build-dir", "/b/inside", "--option", "keep-failed", "true", "realise", here)
+	if status != 100 || !strings.Contains(stderr, "the build directory was kept: "+l.dir+"/scratch/") {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	where := l.derivation("where", "cd $TMPDIR; /bin/sh -c pwd > $out; echo $NIX_BUILD_TOP >> $out", nil, "")
+	if b, err := os.ReadFile(l.ok("--option", "sandbox-build-dir", "/b/inside", "realise", where)); err != nil || string(b) != "/b/inside\n/b/inside\n" {
+		t.Errorf("%q, %v", b, err)
+	}
+	l.fails(1, `setting sandbox-build-dir: "inside"`, "--option", "sandbox-build-dir", "inside", "realise", where)
+}
+
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	l := newLarder(t)
@@ -100,7 +117,7 @@ func TestInterrupt(t *testing.T) {
 	ended := make(chan int, 1)
 	go func() {
 		_, stderr, status := l.runCtx(ctx, "realise", slow)
-		if !strings.HasSuffix(stderr, "\nerror: interrupted\n") {
+		if !strings.HasSuffix(stderr, "error: interrupted\n") {
 			t.Errorf("it says %q", stderr)
 		}
 		ended <- status

@@ -27,6 +27,7 @@ type Config struct {
 	BuildDir, BuildUsersGroup      string
 
 	SandboxPaths      []string
+	SandboxBuildDir   string
 	SandboxDevShmSize string
 
 	SecretKeyFiles               []string

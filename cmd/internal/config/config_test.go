@@ -44,13 +44,13 @@ max-jobs = 7
 build-cores = 3
 require-sigs = no
 	timeout=5
-max-log-size = 2M
+max-build-log-size = 2M
 `+"log-lines\t=\t9\n")
 	if bad == nil || !strings.Contains(bad.Error(), "larder.conf:9: expected NAME = VALUE") {
 		t.Errorf("a line without white space around =: %v", bad)
 	}
 	c, warnings, err := load(t, "substituters = https://a.example   file:///b # more\nextra-substituters = https://c.example\n"+
-		"max-jobs = 4\nmax-jobs = 7\nbuild-cores = 3\nrequire-sigs = no\nmax-log-size = 2M\nlog-lines\t=\t9\r\n"+
+		"max-jobs = 4\nmax-jobs = 7\nbuild-cores = 3\nrequire-sigs = no\nmax-build-log-size = 2M\nlog-lines\t=\t9\r\n"+
 		"secret-key-files =\nconnect-timeout = 0\nextra-platforms = i686-linux\nextra-extra-platforms = i586-linux\n")
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
@@ -101,8 +101,8 @@ func TestIncludes(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for _, text := range []string{
-		"max-jobs = -1", "max-jobs = 99999999999999999999", "max-jobs =", "require-sigs = maybe", "timeout = 1h", "max-log-size = 1X",
-		"max-log-size = 9999999999T", "store-dir = store", "store-dir = /", "state-dir = /a/../b", "trusted-public-keys = a:b",
+		"max-jobs = -1", "max-jobs = 99999999999999999999", "max-jobs =", "require-sigs = maybe", "timeout = 1h", "max-build-log-size = 1X",
+		"max-build-log-size = 9999999999T", "store-dir = store", "store-dir = /", "state-dir = /a/../b", "trusted-public-keys = a:b",
 		"sandbox-paths = bin", "sandbox-paths = /=/x", "system = a b", "include", "include a b", "novalue", "= 3",
 	} {
 		_, _, err := load(t, "\n"+text+"\n")
@@ -237,7 +237,7 @@ func TestDocumentation(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	f.Add("substituters = https://a.example\nextra-platforms = i686-linux\n")
-	f.Add("# x\nmax-jobs = auto\nsandbox-paths = /bin/sh=/bin/busybox /x?\nmax-log-size = 1T\n")
+	f.Add("# x\nmax-jobs = auto\nsandbox-paths = /bin/sh=/bin/busybox /x?\nmax-build-log-size = 1T\n")
 	f.Add("store-dir = /nix/store\nunknown = 1\n= \n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.Contains(text, "include") {

@@ -94,7 +94,7 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	c := e.config
 	o := realiser.Options{
 		Store: e.store, MaxJobs: int(c.MaxJobs), MaxSubstitutionJobs: max(1, int(c.MaxSubstitutionJobs)), Cores: int(c.Cores),
-		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
+		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, SandboxBuildDir: c.SandboxBuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
 		NoSubstitutes: !c.Substitute, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
 		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines), Logger: e.log,
 	}
