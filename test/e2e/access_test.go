@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
+	"slices"
 	"testing"
 
 	"larder/test/harness"
@@ -32,6 +34,15 @@ var accesses = []struct{ op, below, want string }{
 	{"opath", "", "ok 40555"},
 }
 
+// withoutGuesses leaves out what a plain user's daemon cannot tell from other accesses, and so need not wait: see the traps
+// of package fusefs.
+func withoutGuesses(ops ...string) []string {
+	if os.Geteuid() == 0 {
+		return ops
+	}
+	return slices.DeleteFunc(ops, func(op string) bool { return op == "exec" || op == "readlink" })
+}
+
 // Every way to touch an absent path waits until it has come, alone or sixteen at once, and it comes once.
 func TestAccess(t *testing.T) {
 	t.Parallel()
@@ -57,6 +68,9 @@ func TestAccess(t *testing.T) {
 	}
 
 	touch := func(t *testing.T, op, path, below, want string, n int, ready, release func()) {
+		if below == "" && len(withoutGuesses(op)) == 0 {
+			t.Skip("a plain user's daemon is not told who reads a link")
+		}
 		s := s.In(t)
 		if op == "realpath" {
 			want = "ok " + path + below

@@ -21,7 +21,7 @@ func TestFailingBuild(t *testing.T) {
 	all := s.Derive(harness.Recipe{Name: "broken", Script: "echo I am trying; echo this cannot work >&2; exit 3"})
 	broken := all[0]
 	needs := s.Derive(harness.Recipe{Name: "needs-it", Script: "echo never > $out", Inputs: all})[0]
-	for _, op := range []string{"stat", "lstat", "read", "exec", "readdir", "access", "chdir", "opath", "readlink"} {
+	for _, op := range withoutGuesses("stat", "lstat", "read", "exec", "readdir", "access", "chdir", "opath", "readlink") {
 		if got := s.Touch(op, broken.Out).Wait(); got.Out != "EIO" {
 			t.Errorf("%s: got %q", op, got.Out)
 		}
@@ -57,7 +57,7 @@ func TestFailingBuild(t *testing.T) {
 	if r := s.Larder("realise", broken.Drv); r.Status != 100 {
 		t.Errorf("larder realise: %+v", r)
 	} else {
-		contains(t, "larder realise", r.Err, "exit code 3", "> this cannot work", "larder log "+filepath.Base(broken.Drv))
+		contains(t, "larder realise", r.Err, "exit code 3", "> this cannot work", "larder log "+broken.Drv)
 	}
 	if got := s.List(); len(got) != 2 {
 		t.Errorf("ls shows %v, not only the derivations", got)
@@ -72,7 +72,7 @@ func TestUnknownIsNotDown(t *testing.T) {
 	up := s.NewCache(10)
 	s.Configure([]*harness.Cache{up})
 	s.Mount()
-	for _, op := range []string{"stat", "read", "exec", "readdir", "chdir", "readlink"} {
+	for _, op := range withoutGuesses("stat", "read", "exec", "readdir", "chdir", "readlink") {
 		if got := s.Touch(op, s.Dir+unknown).Wait(); got.Out != "ENOENT" {
 			t.Errorf("%s of an unknown path: got %q", op, got.Out)
 		}
@@ -93,7 +93,7 @@ func TestUnknownIsNotDown(t *testing.T) {
 	l.Close()
 	s.Configure([]*harness.Cache{down, up})
 	s.Mount()
-	for _, op := range []string{"stat", "read", "exec", "readdir"} {
+	for _, op := range withoutGuesses("stat", "read", "exec", "readdir") {
 		if got := s.Touch(op, s.Dir+unknown).Wait(); got.Out != "EIO" {
 			t.Errorf("%s while a cache is down: got %q", op, got.Out)
 		}
