@@ -23,6 +23,8 @@ type Cache struct {
 
 	warned sync.Once
 
+	warnedForeign sync.Once
+
 	infoMu sync.Mutex // guards info
 	info   *Info      // once known
 }
@@ -86,7 +88,8 @@ func (c *Cache) Priority(ctx context.Context) int {
 	return info.Priority
 }
 
-// Info is what the cache says of itself; it is fetched once. A cache of another store directory is an error, each time.
+// Info is what the cache says of itself; it is fetched once. A cache of another store directory is an error, each time, that
+// matches store.ErrNotFound: it is up, and can't have anything.
 func (c *Cache) Info(ctx context.Context) (Info, error) {
 	c.infoMu.Lock()
 	known := c.info
@@ -103,7 +106,7 @@ func (c *Cache) Info(ctx context.Context) (Info, error) {
 
 func (c *Cache) checkInfo(i *Info) error {
 	if i.StoreDir != c.opt.StoreDir {
-		return c.fail("reading nix-cache-info", fmt.Errorf("it holds paths of %s, not of %s", i.StoreDir, c.opt.StoreDir))
+		return c.fail("reading nix-cache-info", &storeDirError{theirs: i.StoreDir, ours: c.opt.StoreDir})
 	}
 	return nil
 }
@@ -149,5 +152,13 @@ func (c *Cache) warn(err error) {
 		c.warned.Do(func() {
 			c.opt.Logger.Warn("answers of a binary cache can't be remembered", "cache", c.name, "error", err)
 		})
+	}
+}
+
+// warnForeign reports a cache of another store directory, once: to who asks for a path it just does not have it.
+func (c *Cache) warnForeign(err error) {
+	var foreign *storeDirError
+	if errors.As(err, &foreign) {
+		c.warnedForeign.Do(func() { c.opt.Logger.Warn("a binary cache is of no use", "cache", c.name, "err", foreign) })
 	}
 }

@@ -21,6 +21,16 @@ func (e *Error) Unwrap() error { return e.Err }
 // Temporary is Transient, for who only knows interfaces.
 func (e *Error) Temporary() bool { return e.Transient }
 
+// storeDirError says that a cache is for another store directory.
+type storeDirError struct{ theirs, ours store.Dir }
+
+func (e *storeDirError) Error() string {
+	return fmt.Sprintf("it holds paths of %s, not of %s", e.theirs, e.ours)
+}
+
+// Unwrap says what follows for any path of ours.
+func (e *storeDirError) Unwrap() error { return store.ErrNotFound }
+
 // fail wraps err, unless it is an *Error already.
 func (c *Cache) fail(op string, err error) error {
 	var known *Error

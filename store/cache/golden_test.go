@@ -142,7 +142,7 @@ func TestPlainInfo(t *testing.T) {
 		}
 		o := quick()
 		o.StoreDir = "/gnu/store"
-		if _, err := open(t, url, o).Info(t.Context()); err == nil || !strings.Contains(err.Error(), "/gnu/store") {
+		if _, err := open(t, url, o).Info(t.Context()); !errors.Is(err, store.ErrNotFound) || !strings.Contains(err.Error(), "/gnu/store") {
 			t.Errorf("another store directory: %v", err)
 		}
 	})

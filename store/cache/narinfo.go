@@ -13,6 +13,7 @@ import (
 // store.ErrBadSignature if nobody trusted signed it; anything else is a failure to get an answer.
 func (c *Cache) NarInfo(ctx context.Context, p store.StorePath) (*store.NarInfo, error) {
 	if _, err := c.Info(ctx); err != nil {
+		c.warnForeign(err)
 		return nil, err
 	}
 	op := "looking up " + c.opt.StoreDir.Join(p)

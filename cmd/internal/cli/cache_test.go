@@ -140,3 +140,22 @@ func TestFailingCache(t *testing.T) {
 		t.Errorf("why: %s", why)
 	}
 }
+
+// TestForeignCache: one of another store directory has nothing, which is not a failure; what can be built is.
+func TestForeignCache(t *testing.T) {
+	t.Parallel()
+	l := newLarder(t)
+	l.canBuild()
+	l.write("foreign/nix-cache-info", "StoreDir: /gnu/store\n")
+	l.options = append(l.options, "--option", "substituters", "file://"+l.dir+"/foreign")
+	drv := l.derivation("built", "echo > $out", nil, "")
+	out, stderr, status := l.run("realise", drv)
+	warning := "warning: a binary cache is of no use (cache file://" + l.dir + "/foreign): it holds paths of /gnu/store, not of " + l.dir + "/store\n"
+	if status != 0 || !strings.HasSuffix(out, "-built\n") || strings.Count(stderr, warning) != 1 {
+		t.Errorf("status %d, %q\n%s\nwant %s", status, out, stderr, warning)
+	}
+	_, stderr, _ = l.run("cache", "push", "--to", "file://"+l.dir+"/foreign", drv)
+	if !strings.HasPrefix(stderr, "error: ") || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("pushing says %q", stderr)
+	}
+}
