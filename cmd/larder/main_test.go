@@ -184,7 +184,7 @@ func TestBackgroundFailure(t *testing.T) {
 	if err := os.Symlink("nowhere", s.dir+"/state/db"); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := s.run("mount"); code != 1 || !strings.HasPrefix(out, "error: ") || !strings.Contains(out, s.dir+"/state/db") {
+	if out, code := s.run("mount"); code != 1 || !strings.HasPrefix(out, "error: ") || !strings.Contains(out, s.dir+"/state/db") || strings.Contains(out, "\n") {
 		t.Errorf("status %d, %s", code, out)
 	}
 	if _, err := os.Lstat(s.dir + "/store"); err == nil {

@@ -152,7 +152,7 @@ func (s *Store) checkMeta() error {
 	}
 	dir, err := s.db.get(keyStoreDir)
 	if err == nil && string(dir) != string(s.dir) {
-		err = fmt.Errorf("the database in %s belongs to the store directory %q, not %q", s.stateDir, dir, s.dir)
+		err = fmt.Errorf("the database in %s belongs to the store directory %q, not %q; each needs a state directory of its own", s.stateDir, dir, s.dir)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -79,6 +80,11 @@ func (a *app) mount(ctx context.Context, cfg *config.Config, dir string, f mount
 		}})
 	if !mounted {
 		removeDirs(made)
+	}
+	var died *mount.DaemonError
+	var exit *exec.ExitError
+	if errors.As(err, &died) && errors.As(died.Err, &exit) && exit.Exited() {
+		return &reported{err} // by the daemon, which knows why; nobody speaks for one that was killed
 	}
 	return err
 }
