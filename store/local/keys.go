@@ -47,9 +47,10 @@ const (
 const digestSize = 20
 
 var (
-	keySchema   = []byte("mschema")
-	keyStoreDir = []byte("mstore-dir")
-	keyNumbers  = []byte("mnumbers")
+	keySchema    = []byte("mschema")
+	keyStoreDir  = []byte("mstore-dir")
+	keyObjectDir = []byte("mobject-dir")
+	keyNumbers   = []byte("mnumbers")
 )
 
 func pathKey(p store.StorePath) []byte {

@@ -45,6 +45,30 @@ func TestOpenObjectsOfAnother(t *testing.T) {
 	f.open()
 }
 
+// In another object directory every path would be valid and absent. One that was moved is another matter.
+func TestOpenWithOtherObjects(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	check(t, f.Close())
+	f.Store = nil
+	here := f.options.ObjectDir
+	other := f.options
+	other.ObjectDir = filepath.Join(t.TempDir(), "other")
+	if s, err := local.Open(context.Background(), other); err == nil {
+		s.Close()
+		t.Fatal("a store was opened with another object directory")
+	} else if !strings.Contains(err.Error(), here) || !strings.Contains(err.Error(), other.ObjectDir) {
+		t.Errorf("got %v", err)
+	}
+	check(t, os.Remove(other.ObjectDir))
+	check(t, os.Rename(here, other.ObjectDir))
+	s, err := local.Open(context.Background(), other)
+	check(t, err)
+	check(t, s.Close())
+	check(t, os.Rename(other.ObjectDir, here))
+	f.open()
+}
+
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

@@ -88,6 +88,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.checkMeta(); err != nil {
 		return nil, err
 	}
+	if err := s.checkObjectDir(); err != nil {
+		return nil, err
+	}
 	if err := s.numbers.load(); err != nil {
 		return nil, err
 	}
