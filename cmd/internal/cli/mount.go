@@ -39,10 +39,7 @@ directory.`,
 			if err != nil {
 				return err
 			}
-			dir := cfg.StoreDir
-			if len(args) == 1 {
-				dir = a.absolute(args[0])
-			}
+			dir := a.mountDir(cfg, args)
 			switch {
 			case a.Inherited != nil:
 				return a.serveMount(cfg, a.Inherited)
@@ -55,6 +52,14 @@ directory.`,
 	c.Flags().BoolVarP(&f.background, "background", "b", false, "return when the mount can be used")
 	c.Flags().BoolVar(&f.allowOther, "allow-other", a.UID == 0, "let other users in; a user needs user_allow_other in /etc/fuse.conf")
 	return c
+}
+
+// mountDir is the DIR that was given, or the store directory.
+func (a *app) mountDir(cfg *config.Config, args []string) string {
+	if len(args) == 1 {
+		return a.absolute(args[0])
+	}
+	return cfg.StoreDir
 }
 
 // mount is the process outside of the mount; see package fusefs/mount.
@@ -182,10 +187,7 @@ func (a *app) unmountCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dir := cfg.StoreDir
-			if len(args) == 1 {
-				dir = a.absolute(args[0])
-			}
+			dir := a.mountDir(cfg, args)
 			return a.unmount(c.Context(), cfg, dir, grace)
 		},
 	}
