@@ -3,14 +3,21 @@ package linux
 import (
 	"fmt"
 	"os"
+	"strconv"
 )
 
 // IsChild reports whether a process with these arguments was started by this package for its own purposes.
 func IsChild(args []string) bool {
-	return len(args) == 1 && (args[0] == launcherName || args[0] == setupName)
+	switch len(args) {
+	case 1:
+		return args[0] == launcherName || args[0] == setupName
+	case 2:
+		return args[0] == killerName
+	}
+	return false
 }
 
-// MaybeChild must be the first thing that main (and TestMain) does in a program that uses a Runner: the Runner starts
+// MaybeChild must be the first thing that main (and TestMain) does in a program that uses a Runner or KillUser: they start
 // the same program again. If this is such a process, MaybeChild does its work and does not return.
 func MaybeChild() {
 	if !IsChild(os.Args) {
@@ -22,6 +29,11 @@ func MaybeChild() {
 		err = launch()
 	case setupName:
 		err = setUp()
+	case killerName:
+		var uid int
+		if uid, err = strconv.Atoi(os.Args[1]); err == nil {
+			err = killAll(uid)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", os.Args[0], err)
