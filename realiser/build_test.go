@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/local"
 	"larder/test/fixture"
@@ -91,37 +92,37 @@ var notYet = map[string]string{
 // name. Where Nix exits with 100 it is a permanent failure, with 101 a timeout,
 // with 102 a hash mismatch; refusals exit with 1 in Nix 2.8.
 var failures = map[string]struct {
-	status realiser.Status
+	status result.Status
 	says   string
 }{
-	"out-setuid":             {realiser.PermanentFailure, "failed with exit code 1"},
-	"out-setgid-dir":         {realiser.PermanentFailure, "failed with exit code 1"},
-	"out-fifo":               {realiser.OutputRejected, "/p"},
-	"out-missing":            {realiser.OutputRejected, "failed to produce output path for output 'out'"},
-	"out-missing-second":     {realiser.OutputRejected, "failed to produce output path for output 'doc'"},
-	"out-cycle":              {realiser.OutputRejected, "cycle detected in build of"},
-	"env-no-args":            {realiser.OutputRejected, "failed to produce output path for output 'out'"},
-	"fixed-mismatch":         {realiser.OutputRejected, "specified sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha256-uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek="},
-	"fixed-mismatch-r":       {realiser.OutputRejected, "specified sha1-AAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha1-KQ9Nv6Osae5tiFl6yEIHElSMwTk="},
-	"fixed-with-reference":   {realiser.OutputRejected, "got sha256-c3jZ86lkOjsdpcO/o/njWIADKwzYaEdQBggQuvRZpnk="},
-	"fixed-flat-dir":         {realiser.OutputRejected, "should be a non-executable regular file"},
-	"fixed-flat-exec":        {realiser.OutputRejected, "should be a non-executable regular file"},
-	"hint-feature-unmet":     {realiser.InputRejected, "a 'x86_64-linux' with features {quantum} is required to build"},
-	"hint-system-foreign":    {realiser.InputRejected, "a 'riscv128-plan9' with features {} is required to build"},
-	"hint-no-chroot-refused": {realiser.InputRejected, "has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'"},
-	"fail-exit-1":            {realiser.PermanentFailure, "failed with exit code 1"},
-	"fail-exit-100":          {realiser.PermanentFailure, "failed with exit code 100"},
-	"fail-signal":            {realiser.OutputRejected, "failed to produce output path"},
-	"fail-long-log":          {realiser.PermanentFailure, "failed with exit code 1"},
-	"fail-no-builder":        {realiser.PermanentFailure, "/no/such/builder"},
-	"fail-dependency":        {realiser.DependencyFailed, "1 dependencies of derivation"},
-	"fail-timeout":           {realiser.TimedOut, "timed out after 1s"},
-	"fail-silent":            {realiser.TimedOut, "timed out after 1s of silence"},
-	"fail-log-size":          {realiser.LogLimitExceeded, "more than 1000 bytes of log output"},
-	"fail-close-log":         {realiser.PermanentFailure, "failed due to signal 9"},
-	"fail-write-outside":     {realiser.PermanentFailure, "failed with exit code 1"},
-	"fail-builtin-unknown":   {realiser.InputRejected, "unsupported builtin builder 'nonsense'"},
-	"fail-network":           {realiser.PermanentFailure, "failed"},
+	"out-setuid":             {result.PermanentFailure, "failed with exit code 1"},
+	"out-setgid-dir":         {result.PermanentFailure, "failed with exit code 1"},
+	"out-fifo":               {result.OutputRejected, "/p"},
+	"out-missing":            {result.OutputRejected, "failed to produce output path for output 'out'"},
+	"out-missing-second":     {result.OutputRejected, "failed to produce output path for output 'doc'"},
+	"out-cycle":              {result.OutputRejected, "cycle detected in build of"},
+	"env-no-args":            {result.OutputRejected, "failed to produce output path for output 'out'"},
+	"fixed-mismatch":         {result.OutputRejected, "specified sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha256-uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek="},
+	"fixed-mismatch-r":       {result.OutputRejected, "specified sha1-AAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha1-KQ9Nv6Osae5tiFl6yEIHElSMwTk="},
+	"fixed-with-reference":   {result.OutputRejected, "got sha256-c3jZ86lkOjsdpcO/o/njWIADKwzYaEdQBggQuvRZpnk="},
+	"fixed-flat-dir":         {result.OutputRejected, "should be a non-executable regular file"},
+	"fixed-flat-exec":        {result.OutputRejected, "should be a non-executable regular file"},
+	"hint-feature-unmet":     {result.InputRejected, "a 'x86_64-linux' with features {quantum} is required to build"},
+	"hint-system-foreign":    {result.InputRejected, "a 'riscv128-plan9' with features {} is required to build"},
+	"hint-no-chroot-refused": {result.InputRejected, "has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'"},
+	"fail-exit-1":            {result.PermanentFailure, "failed with exit code 1"},
+	"fail-exit-100":          {result.PermanentFailure, "failed with exit code 100"},
+	"fail-signal":            {result.OutputRejected, "failed to produce output path"},
+	"fail-long-log":          {result.PermanentFailure, "failed with exit code 1"},
+	"fail-no-builder":        {result.PermanentFailure, "/no/such/builder"},
+	"fail-dependency":        {result.DependencyFailed, "1 dependencies of derivation"},
+	"fail-timeout":           {result.TimedOut, "timed out after 1s"},
+	"fail-silent":            {result.TimedOut, "timed out after 1s of silence"},
+	"fail-log-size":          {result.LogLimitExceeded, "more than 1000 bytes of log output"},
+	"fail-close-log":         {result.PermanentFailure, "failed due to signal 9"},
+	"fail-write-outside":     {result.PermanentFailure, "failed with exit code 1"},
+	"fail-builtin-unknown":   {result.InputRejected, "unsupported builtin builder 'nonsense'"},
+	"fail-network":           {result.PermanentFailure, "failed"},
 }
 
 func readCases(t *testing.T) []buildCase {
@@ -173,7 +174,7 @@ func TestNixDerivations(t *testing.T) {
 			}
 			res := outcome.Results[0]
 			if feature, ok := notYet[c.Case]; ok {
-				if res.Status != realiser.InputRejected || !strings.Contains(res.Err.Error(), feature) {
+				if res.Status != result.InputRejected || !strings.Contains(res.Err.Error(), feature) {
 					t.Errorf("expected to be refused because of %s, but: %v %v", feature, res.Status, res.Err)
 				}
 				return
@@ -190,7 +191,7 @@ func TestNixDerivations(t *testing.T) {
 func checkGood(t *testing.T, r *realiser.Realiser, s *local.Store, c buildCase, drv store.StorePath, res realiser.BuildResult) {
 	t.Helper()
 	if res.Err != nil {
-		var e *realiser.BuildError
+		var e *result.BuildError
 		errors.As(res.Err, &e)
 		t.Fatalf("%v: %v\n%s", res.Status, res.Err, strings.Join(e.LastLines, "\n"))
 	}
@@ -202,12 +203,12 @@ func checkGood(t *testing.T, r *realiser.Realiser, s *local.Store, c buildCase, 
 		}
 		refs := parsePaths(t, want.References)
 		if got.NarHash.Text(store.SRI) != want.NarHash || got.NarSize != want.NarSize || !slices.Equal(store.SortPaths(got.References), refs) ||
-			got.CA.String() != want.Ca || res.Status == realiser.Built && (!got.Ultimate || got.Deriver.IsZero()) {
+			got.CA.String() != want.Ca || res.Status == result.Built && (!got.Ultimate || got.Deriver.IsZero()) {
 			text, _ := os.ReadFile(s.ObjectPath(p))
 			t.Errorf("%s is %+v\nwant %+v\ncontent: %.2000s", p, got, want, text)
 		}
 	}
-	if res.Status != realiser.Built || c.LogBase64 == nil {
+	if res.Status != result.Built || c.LogBase64 == nil {
 		return // another case has built it
 	}
 	log, err := r.ReadLog(t.Context(), drv)
@@ -226,14 +227,14 @@ func checkFailure(t *testing.T, c buildCase, res realiser.BuildResult) {
 	if !ok {
 		t.Fatalf("the test does not say how it fails; it did with %v: %v", res.Status, res.Err)
 	}
-	var e *realiser.BuildError
+	var e *result.BuildError
 	if !errors.As(res.Err, &e) || res.Status != want.status || e.Status != want.status || !strings.Contains(res.Err.Error(), want.says) {
 		t.Fatalf("%v: %v\nwant %v: …%s…", res.Status, res.Err, want.status, want.says)
 	}
 	if strings.Contains(res.Err.Error(), "\n") {
 		t.Errorf("the message has more than one line: %q", res.Err)
 	}
-	var mismatch *realiser.HashMismatchError
+	var mismatch *result.HashMismatchError
 	if errors.As(res.Err, &mismatch) != (c.Build.Local.Exit == 102) {
 		t.Errorf("Nix exits with %d, the error is %v", c.Build.Local.Exit, res.Err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"larder/nar/tree"
+	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
@@ -75,7 +76,7 @@ func TestFixedOutputSeesTheNetwork(t *testing.T) {
 		d.Outputs["out"] = derivation.Output{CA: store.ContentAddress{Method: store.Flat, Hash: store.SHA256.Sum(nil)}}
 		d.Env["impureEnvVars"] = "proxy unset"
 	})
-	if res := l.build(t, false, drv)[0]; res.Status != TransientFailure {
+	if res := l.build(t, false, drv)[0]; res.Status != result.TransientFailure {
 		t.Errorf("%v %v", res.Status, res.Err)
 	}
 	if !got.Network || specEnv(got, "proxy") != "value of proxy" || specEnv(got, "NIX_OUTPUT_CHECKED") != "1" || !slices.Contains(got.Env, "unset=") {
@@ -96,11 +97,11 @@ func TestMismatchIsKeptUnderItsTrueName(t *testing.T) {
 	wrong, _ := l.store.drv(t, "x", nil, promise("old"))
 	right, out := l.store.drv(t, "x", nil, promise("new"))
 	res := l.build(t, false, wrong)[0]
-	var mismatch *HashMismatchError
-	if !errors.As(res.Err, &mismatch) || res.Status != OutputRejected || mismatch.Got != store.SHA256.Sum([]byte("new")) {
+	var mismatch *result.HashMismatchError
+	if !errors.As(res.Err, &mismatch) || res.Status != result.OutputRejected || mismatch.Got != store.SHA256.Sum([]byte("new")) {
 		t.Fatalf("%v %v", res.Status, res.Err)
 	}
-	if res := l.build(t, false, right)[0]; res.Status != AlreadyValid || !l.store.isValid(out) {
+	if res := l.build(t, false, right)[0]; res.Status != result.AlreadyValid || !l.store.isValid(out) {
 		t.Errorf("%v %v", res.Status, res.Err)
 	}
 }
@@ -117,7 +118,7 @@ func TestOnlyMissingOutputsAreRegistered(t *testing.T) {
 		return &sandbox.Result{}, errors.Join(writeOutput(spec, "out"), writeOutput(spec, "dev"))
 	}
 	res := l.build(t, false, drv)[0]
-	if res.Status != Built || l.store.registered(out) != 1 || l.store.registered(dev) != 1 {
+	if res.Status != result.Built || l.store.registered(out) != 1 || l.store.registered(dev) != 1 {
 		t.Errorf("%v %v: registered %d, %d times", res.Status, res.Err, l.store.registered(out), l.store.registered(dev))
 	}
 	if info := l.store.infos[dev]; info.Deriver != drv || !info.Ultimate || l.store.infos[out].Ultimate {
@@ -145,11 +146,11 @@ func TestLimits(t *testing.T) {
 		name   string
 		change func(*Options)
 		print  string // in a loop
-		want   Status
+		want   result.Status
 	}{
-		{"timeout", func(o *Options) { o.Timeout = 20 * time.Millisecond }, "x\n", TimedOut},
-		{"silence", func(o *Options) { o.MaxSilent = 20 * time.Millisecond }, "", TimedOut},
-		{"log", func(o *Options) { o.MaxLogSize = 1000 }, strings.Repeat("y", 99) + "\n", LogLimitExceeded},
+		{"timeout", func(o *Options) { o.Timeout = 20 * time.Millisecond }, "x\n", result.TimedOut},
+		{"silence", func(o *Options) { o.MaxSilent = 20 * time.Millisecond }, "", result.TimedOut},
+		{"log", func(o *Options) { o.MaxLogSize = 1000 }, strings.Repeat("y", 99) + "\n", result.LogLimitExceeded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t, c.change)
@@ -189,7 +190,7 @@ func TestLogLines(t *testing.T) {
 	events := l.Subscribe(1000)
 	drv, out := l.store.drv(t, "x", nil)
 	res := l.build(t, false, drv)[0]
-	var e *BuildError
+	var e *result.BuildError
 	if !errors.As(res.Err, &e) || !slices.Equal(e.LastLines, []string{"done", "\uFFFD raw", "end"}) {
 		t.Errorf("last lines are %q", e.LastLines)
 	}
@@ -249,7 +250,7 @@ func TestKeepFailed(t *testing.T) {
 		return exit(1)
 	}
 	drv, _ := l.store.drv(t, "x", nil)
-	var e *BuildError
+	var e *result.BuildError
 	if !errors.As(l.build(t, false, drv)[0].Err, &e) {
 		t.Fatal("it did not fail")
 	}
@@ -262,7 +263,7 @@ func TestKeepFailed(t *testing.T) {
 }
 
 func TestSetupErrors(t *testing.T) {
-	for stage, want := range map[sandbox.Stage]Status{sandbox.StageExec: PermanentFailure, sandbox.StageInput: MiscFailure} {
+	for stage, want := range map[sandbox.Stage]result.Status{sandbox.StageExec: result.PermanentFailure, sandbox.StageInput: result.MiscFailure} {
 		l := newLab(t, nil)
 		l.sandbox.build = func(context.Context, string, *sandbox.Spec, io.Writer) (*sandbox.Result, error) {
 			return nil, &sandbox.SetupError{Stage: stage, Op: "open", Path: "/x", Err: os.ErrNotExist}
@@ -295,7 +296,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		drv, _ := l.store.drv(t, "x", nil, change)
 		res := l.build(t, false, drv)[0]
-		if res.Status != InputRejected || !strings.Contains(res.Err.Error(), says) {
+		if res.Status != result.InputRejected || !strings.Contains(res.Err.Error(), says) {
 			t.Errorf("expected %q: %v %v", says, res.Status, res.Err)
 		}
 	}
@@ -306,36 +307,3 @@ func TestRefusals(t *testing.T) {
 
 // What a killed process left is removed by the next one; what is in use or was
 // kept stays.
-func TestStaleBuildDirectories(t *testing.T) {
-	parent := t.TempDir()
-	stale := filepath.Join(parent, scratchPrefix+"stale")
-	if err := os.MkdirAll(filepath.Join(stale, "build", "d"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	used, err := newScratch(parent, "used", BuildUser{sandbox.CallingUser, sandbox.CallingUser})
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed, err := newScratch(parent, "failed", BuildUser{sandbox.CallingUser, sandbox.CallingUser})
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept, err := failed.keep()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sweepScratch(parent); err != nil {
-		t.Fatal(err)
-	}
-	for dir, want := range map[string]bool{stale: false, used.build: true, kept: true} {
-		if _, err := os.Stat(dir); (err == nil) != want {
-			t.Errorf("%s: %v", dir, err)
-		}
-	}
-	if err := used.remove(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(used.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-}

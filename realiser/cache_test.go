@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/cache"
 	"larder/store/local"
@@ -169,7 +170,7 @@ func TestDerivationsFromCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.Err(); err != nil || o.Results[0].Status != realiser.Built {
+	if err := o.Err(); err != nil || o.Results[0].Status != result.Built {
 		t.Fatalf("%v: %v", o.Results[0].Status, err)
 	}
 	if p := contents.path(t, "top", "out"); !s.IsPresent(p) {

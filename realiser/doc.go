@@ -34,7 +34,7 @@
 //
 // # Failures
 //
-// Every failure of a goal is a [*BuildError] with one of Nix's [Status] values.
+// Every failure of a goal is a [*result.BuildError] with one of Nix's [result.Status] values.
 // An error that matches [store.ErrNotFound] says that every substituter answered
 // that it does not have the path and no known derivation makes it. Anything else
 // is a failure to find out or to do it. Nothing half-made is ever registered.
@@ -47,6 +47,6 @@
 //   - A derivation goal makes all outputs when it builds, but registers only those
 //     that are not valid yet.
 //   - Derivations that need what this package does not deliver are refused with
-//     [InputRejected] before anything runs, never built differently: see features.go.
+//     [result.InputRejected] before anything runs, never built differently: see features.go.
 //   - What a builder left behind is hostile until Store.Canonicalise has passed it.
 package realiser

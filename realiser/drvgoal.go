@@ -2,10 +2,13 @@ package realiser
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
 
+	"larder/realiser/builder"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -28,7 +31,7 @@ type drvRun struct {
 
 // realiseDerivation is the work of a derivation goal. Names in wanted that the
 // derivation does not have are left to those who want them.
-func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) result {
+func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 	d := &drvRun{Realiser: r, g: g, path: g.key.path, name: r.dir.Join(g.key.path)}
 	defer r.store.AddTempRoot(d.path)() // an access holds only the output that it wants
 	if res := d.load(wanted); res.err != nil {
@@ -42,28 +45,28 @@ func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) result {
 }
 
 // load gets the derivation and the paths of the outputs that are wanted.
-func (d *drvRun) load(wanted outputSet) result {
+func (d *drvRun) load(wanted outputSet) ending {
 	if valid, err := d.valid(d.g.ctx, d.path); err != nil {
-		return d.g.failed(MiscFailure, err)
+		return d.g.failed(result.MiscFailure, err)
 	} else if !valid {
 		goals, err := d.await(d.g, false, []want{{key: key{substitutionGoal, d.path}}})
 		if err != nil {
-			return d.g.failed(MiscFailure, err)
+			return d.g.failed(result.MiscFailure, err)
 		}
 		if res := goals[0].result; res.err != nil {
-			status := MiscFailure
-			if res.status == NoSubstituters {
-				status = NoSubstituters
+			status := result.MiscFailure
+			if res.status == result.NoSubstituters {
+				status = result.NoSubstituters
 			}
 			return d.g.failf(status, "cannot build missing derivation '%s': %w", d.name, res.err)
 		}
 	}
 	var err error
 	if d.drv, err = d.store.Derivation(d.g.ctx, d.path); err != nil {
-		return d.g.failf(MiscFailure, "cannot read derivation '%s': %w", d.name, err)
+		return d.g.failf(result.MiscFailure, "cannot read derivation '%s': %w", d.name, err)
 	}
 	if err := refuseKind(d.drv, d.name); err != nil {
-		return d.g.failed(InputRejected, err)
+		return d.g.failed(result.InputRejected, err)
 	}
 	d.wanted = map[string]store.StorePath{}
 	for name, o := range d.drv.Outputs {
@@ -71,22 +74,22 @@ func (d *drvRun) load(wanted outputSet) result {
 			d.wanted[name] = o.Path
 		}
 	}
-	return result{}
+	return ending{}
 }
 
-func (d *drvRun) realise() result {
+func (d *drvRun) realise() ending {
 	wanted := slices.SortedFunc(maps.Values(d.wanted), store.StorePath.Compare)
 	defer d.store.AddTempRoot(wanted...)()
 	missing, err := d.missing(d.g.ctx, wanted)
 	if err != nil {
-		return d.g.failed(MiscFailure, err)
+		return d.g.failed(result.MiscFailure, err)
 	}
 	if len(missing) == 0 {
-		return result{status: AlreadyValid}
+		return ending{status: result.AlreadyValid}
 	}
 	// A derivation that claims another's paths could replace anything in the store.
 	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
-		return d.g.failf(InputRejected, "derivation '%s' is refused: %w", d.name, err)
+		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)
 	}
 	if d.allowSubstitutes() {
 		if done, res := d.trySubstitutes(missing); done {
@@ -94,10 +97,10 @@ func (d *drvRun) realise() result {
 		}
 	}
 	if d.opt.MaxJobs == NoBuilds {
-		return d.g.failf(MiscFailure, "unable to build '%s': no local builds are allowed (max-jobs = 0)", d.name)
+		return d.g.failf(result.MiscFailure, "unable to build '%s': no local builds are allowed (max-jobs = 0)", d.name)
 	}
 	if err := d.refuse(d.drv, d.name); err != nil {
-		return d.g.failed(InputRejected, err)
+		return d.g.failed(result.InputRejected, err)
 	}
 	inputs, release, res := d.realiseInputs()
 	defer release()
@@ -119,14 +122,14 @@ func (d *drvRun) allowSubstitutes() bool {
 
 // trySubstitutes substitutes the missing outputs. It is not done if the
 // derivation has to be built.
-func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res result) {
+func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res ending) {
 	wants := make([]want, len(missing))
 	for i, p := range missing {
 		wants[i] = want{key: key{substitutionGoal, p}}
 	}
 	goals, err := d.await(d.g, true, wants)
 	if err != nil {
-		return true, d.g.failed(MiscFailure, err)
+		return true, d.g.failed(result.MiscFailure, err)
 	}
 	d.substitutes.failed, d.substitutes.incomplete = nil, false
 	good := 0
@@ -136,29 +139,29 @@ func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res resul
 			good++
 		case res.incomplete:
 			d.substitutes.incomplete = true
-		case res.status != NoSubstituters && d.substitutes.failed == nil:
+		case res.status != result.NoSubstituters && d.substitutes.failed == nil:
 			d.substitutes.failed = res.err
 		}
 	}
 	if good == len(goals) {
-		return true, result{status: Substituted}
+		return true, ending{status: result.Substituted}
 	}
 	if d.substitutes.failed != nil && !d.opt.Fallback {
-		return true, d.g.failf(TransientFailure,
+		return true, d.g.failf(result.TransientFailure,
 			"some substitutes for the outputs of derivation '%s' failed (the setting 'fallback' would build it then): %w", d.name, d.substitutes.failed)
 	}
 	if d.substitutes.failed != nil {
 		d.logFailures(d.g, []error{d.substitutes.failed})
 	}
-	return false, result{}
+	return false, ending{}
 }
 
 // build waits for a slot and builds.
-func (d *drvRun) build(inputs []store.StorePath) (res result) {
+func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	d.events.count(func(c *Counts) { c.Builds.Expected++ })
 	if err := d.acquire(d.g, d.builds, "build"); err != nil {
 		d.events.count(func(c *Counts) { c.Builds.Expected-- })
-		return d.g.failed(MiscFailure, err)
+		return d.g.failed(result.MiscFailure, err)
 	}
 	release := sync.OnceFunc(d.builds.release)
 	defer release()
@@ -182,7 +185,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res result) {
 	d.enter(d.g, PhaseLocked, "")
 	unlock, err := d.store.Lock(d.g.ctx, store.SortPaths(paths)...)
 	if err != nil {
-		return d.g.failed(MiscFailure, err)
+		return d.g.failed(result.MiscFailure, err)
 	}
 	defer unlock()
 	// Somebody may have been faster, or other outputs be here from another time.
@@ -190,7 +193,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res result) {
 	for name, p := range outputs {
 		valid, err := d.valid(d.g.ctx, p)
 		if err != nil {
-			return d.g.failed(MiscFailure, err)
+			return d.g.failed(result.MiscFailure, err)
 		}
 		if !valid {
 			absent[name] = p
@@ -202,16 +205,35 @@ func (d *drvRun) build(inputs []store.StorePath) (res result) {
 		needed = needed || lacks
 	}
 	if !needed {
-		return result{status: AlreadyValid}
+		return ending{status: result.AlreadyValid}
 	}
-	b := &build{drvRun: d, inputs: inputs, outputs: outputs, absent: absent}
-	res = b.run()
-	release() // the next builder need not wait until the disk has everything
-	if res.err == nil {
-		res = b.register(res)
-	}
+	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.logPath(d.path)}, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
-		return d.g.failed(MiscFailure, context.Cause(d.g.ctx))
+		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
+	}
+	return res
+}
+
+// runBuilder runs a build, gives its slot back, and registers what it made.
+func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
+	job.Watch = builder.Watch{
+		Log:     func(l *builder.Log) { d.graph.setLog(d.g, l) },
+		Started: func() { d.enter(d.g, PhaseBuilding, "") },
+		Ended:   func() { d.enter(d.g, PhaseRegistering, "") },
+		Line: func(line string) {
+			ev := d.event(d.g, GoalLog)
+			ev.Line = line
+			d.events.publish(ev)
+		},
+	}
+	made, err := d.builder.Run(d.g.ctx, job)
+	release() // the next builder need not wait until the disk has everything
+	if err == nil {
+		err = made.Register(d.g.ctx)
+	}
+	res := ending{status: result.Built, start: made.Start, stop: made.Stop, cpuUser: made.CPUUser, cpuSystem: made.CPUSystem}
+	if errors.As(err, &res.err) {
+		res.status = res.err.Status
 	}
 	return res
 }

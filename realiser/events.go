@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -48,14 +49,14 @@ type Event struct {
 	Path    store.StorePath `json:"path,omitzero"`
 	Caller  store.Caller    `json:"caller,omitzero"` // of the oldest request that wants the goal
 
-	Phase      Phase   `json:"phase,omitempty"`
-	Detail     string  `json:"detail,omitempty"` // a URL, the kind of slot, …
-	Line       string  `json:"line,omitempty"`
-	BytesDone  int64   `json:"bytesDone,omitempty"` // of the unpacked NAR
-	BytesTotal int64   `json:"bytesTotal,omitempty"`
-	Status     Status  `json:"status,omitempty"`
-	Error      string  `json:"error,omitempty"`
-	Counts     *Counts `json:"counts,omitempty"`
+	Phase      Phase         `json:"phase,omitempty"`
+	Detail     string        `json:"detail,omitempty"` // a URL, the kind of slot, …
+	Line       string        `json:"line,omitempty"`
+	BytesDone  int64         `json:"bytesDone,omitempty"` // of the unpacked NAR
+	BytesTotal int64         `json:"bytesTotal,omitempty"`
+	Status     result.Status `json:"status,omitempty"`
+	Error      string        `json:"error,omitempty"`
+	Counts     *Counts       `json:"counts,omitempty"`
 }
 
 // Counts sum up what a Realiser has done and is about to do since it was made.

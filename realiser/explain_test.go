@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"larder/realiser/builder"
+	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
@@ -141,8 +143,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		"jobs":       func(o *Options) { o.MaxJobs = -2 },
 		"build dir":  func(o *Options) { o.BuildDir = "build" },
 		"log dir":    func(o *Options) { o.LogDir = "" },
-		"root user":  func(o *Options) { o.BuildUsers = []BuildUser{{0, 0}} },
-		"user twice": func(o *Options) { o.BuildUsers = []BuildUser{{5, 5}, {5, 6}} },
+		"root user":  func(o *Options) { o.BuildUsers = []builder.BuildUser{{UID: 0, GID: 0}} },
+		"user twice": func(o *Options) { o.BuildUsers = []builder.BuildUser{{UID: 5, GID: 5}, {UID: 5, GID: 6}} },
 		"timeout":    func(o *Options) { o.Timeout = -1 },
 	} {
 		o := good
@@ -162,14 +164,14 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestStatusText(t *testing.T) {
-	for s := Built; s <= NoSubstituters; s++ {
+	for s := result.Built; s <= result.NoSubstituters; s++ {
 		b, err := s.MarshalText()
-		var back Status
+		var back result.Status
 		if err != nil || back.UnmarshalText(b) != nil || back != s {
 			t.Errorf("%d is %s, back %d", s, b, back)
 		}
 	}
-	if new(Status).UnmarshalText([]byte("nonsense")) == nil || Status(99).String() == "" {
+	if new(result.Status).UnmarshalText([]byte("nonsense")) == nil || result.Status(99).String() == "" {
 		t.Error("unknown statuses")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -15,7 +16,7 @@ type Failure struct {
 	Kind      string          `json:"kind"` // of the goal: "path", "substitution", "derivation"
 	Path      store.StorePath `json:"path"`
 	Time      time.Time       `json:"time"`
-	Status    Status          `json:"status"`
+	Status    result.Status   `json:"status"`
 	Error     string          `json:"error"`
 	Drv       store.StorePath `json:"drv,omitzero"` // the derivation that failed, Path's or one that it needs
 	LogPath   string          `json:"logPath,omitempty"`
@@ -34,7 +35,7 @@ type failures struct {
 }
 
 type remembered struct {
-	result result
+	result ending
 	at     time.Time
 }
 
@@ -44,10 +45,10 @@ func newFailures(ttl time.Duration, now func() time.Time) *failures {
 
 // note remembers how a goal ended: a failure, or that there is none any more.
 // That nobody has a path is an answer and no failure, so it is not remembered.
-func (f *failures) note(k key, res result) {
+func (f *failures) note(k key, res ending) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if res.err == nil || res.status == NoSubstituters {
+	if res.err == nil || res.status == result.NoSubstituters {
 		delete(f.last, k)
 		return
 	}
@@ -62,7 +63,7 @@ func (f *failures) note(k key, res result) {
 }
 
 // answer is the failure that still stands for a goal, or nil.
-func (f *failures) answer(k key) *result {
+func (f *failures) answer(k key) *ending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r, ok := f.last[k]

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
 )
@@ -35,8 +36,8 @@ func TestFailFastCancelsTheRest(t *testing.T) {
 	slow, _ := l.store.drv(t, "slow", nil)
 	top, _ := l.store.drv(t, "top", []store.StorePath{bad, slow})
 	res := l.build(t, false, top)[0]
-	var e *BuildError
-	if !errors.As(res.Err, &e) || e.Status != DependencyFailed || res.Status != DependencyFailed || e.Drv != bad {
+	var e *result.BuildError
+	if !errors.As(res.Err, &e) || e.Status != result.DependencyFailed || res.Status != result.DependencyFailed || e.Drv != bad {
 		t.Fatalf("result is %+v", res)
 	}
 	if len(e.LastLines) != 1 || e.LastLines[0] != "sorry" {
@@ -58,7 +59,7 @@ func TestKeepGoingFinishesTheRest(t *testing.T) {
 	top, _ := l.store.drv(t, "top", []store.StorePath{bad, good})
 	other, _ := l.store.drv(t, "other", nil)
 	results := l.build(t, true, top, other, bad)
-	for i, want := range []Status{DependencyFailed, Built, PermanentFailure} {
+	for i, want := range []result.Status{result.DependencyFailed, result.Built, result.PermanentFailure} {
 		if results[i].Status != want {
 			t.Errorf("%v is %v: %v", results[i].Target, results[i].Status, results[i].Err)
 		}
@@ -75,7 +76,7 @@ func TestFailFastAmongTargets(t *testing.T) {
 	bad, _ := l.store.drv(t, "bad", nil)
 	slow, _ := l.store.drv(t, "slow", nil)
 	results := l.build(t, false, slow, bad)
-	if !errors.Is(results[0].Err, errNotTried) || results[1].Status != PermanentFailure {
+	if !errors.Is(results[0].Err, errNotTried) || results[1].Status != result.PermanentFailure {
 		t.Errorf("results are %+v", results)
 	}
 	eventually(t, "nothing runs", func() bool { return others.running.Load() == 0 })
@@ -96,8 +97,8 @@ func TestFailureMemory(t *testing.T) {
 		}
 	}
 	for range 3 {
-		var e *BuildError
-		if err := l.realise(t.Context(), out); !errors.As(err, &e) || e.Status != PermanentFailure || e.Drv != drv {
+		var e *result.BuildError
+		if err := l.realise(t.Context(), out); !errors.As(err, &e) || e.Status != result.PermanentFailure || e.Drv != drv {
 			t.Fatalf("%v", err)
 		}
 	}

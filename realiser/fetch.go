@@ -8,9 +8,8 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"larder/nar"
+	"larder/realiser/content"
 	"larder/store"
 )
 
@@ -98,7 +97,7 @@ func contentHash(info *store.NarInfo) hash.Hash {
 	}
 	for _, ref := range info.References {
 		if ref == info.Path {
-			return newModuloHash(info.CA.Hash.Algo().New(), info.Path.HashPart())
+			return content.NewModulo(info.CA.Hash.Algo().New(), info.Path.HashPart())
 		}
 	}
 	return info.CA.Hash.Algo().New()
@@ -112,7 +111,7 @@ func (r *Realiser) verifyContent(info *store.NarInfo, overNAR hash.Hash, dirfd i
 	}
 	algo := info.CA.Hash.Algo()
 	if overNAR == nil {
-		f, err := openPlainFile(dirfd, temp)
+		f, err := content.OpenPlainFile(dirfd, temp)
 		if err != nil {
 			return fmt.Errorf("%w: content-addressed path '%s': %w", store.ErrCorrupt, r.dir.Join(info.Path), err)
 		}
@@ -127,29 +126,6 @@ func (r *Realiser) verifyContent(info *store.NarInfo, overNAR hash.Hash, dirfd i
 			r.dir.Join(info.Path), info.CA.Hash.Text(store.SRI), got.Text(store.SRI))
 	}
 	return nil
-}
-
-var errNotPlain = errors.New("it should be a non-executable regular file")
-
-// openPlainFile opens a regular file that nobody may execute; else the error is errNotPlain.
-func openPlainFile(dirfd int, name string) (*os.File, error) {
-	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) {
-		return nil, errNotPlain
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	st, err := f.Stat()
-	if err == nil && (!st.Mode().IsRegular() || st.Mode()&0o111 != 0) {
-		err = errNotPlain
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // narReader hashes and counts what is read, and refuses more than there should be.

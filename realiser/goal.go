@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"larder/realiser/builder"
 	"larder/store"
 )
 
@@ -50,12 +51,12 @@ type goal struct {
 	wanted   outputSet // of a derivation
 	ticket   *ticket   // its place in a queue for slots
 	activity activity
-	log      *buildLog   // of the running build
-	grace    *time.Timer // running while nobody waits
+	log      *builder.Log // of the running build
+	grace    *time.Timer  // running while nobody waits
 	finished bool
 	visited  uint64 // stamp of the last search that came by
 
-	result result // valid when done is closed
+	result ending // valid when done is closed
 }
 
 // activity says what a goal is doing at the moment.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"larder/realiser/builder"
 	"sync"
 	"time"
 )
@@ -20,7 +21,7 @@ type graph struct {
 	base  context.Context
 	grace time.Duration
 	run   func(*goal)       // does the work of a goal and ends with finish
-	past  func(key) *result // a remembered failure, or nil
+	past  func(key) *ending // a remembered failure, or nil
 
 	running sync.WaitGroup // one for each goal's goroutine
 
@@ -222,7 +223,7 @@ func (gr *graph) abandonLocked(g *goal) {
 
 // finish gives the result of g to its waiters. It refuses, and returns false, if
 // served is not nil and more outputs became wanted than were served.
-func (gr *graph) finish(g *goal, res result, served *outputSet) bool {
+func (gr *graph) finish(g *goal, res ending, served *outputSet) bool {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	if served != nil && !g.wanted.equal(*served) && g.ctx.Err() == nil {
@@ -283,7 +284,7 @@ func (gr *graph) unqueue(g *goal) {
 }
 
 // setLog says where the output of g's builder goes; nil when it has ended.
-func (gr *graph) setLog(g *goal, l *buildLog) {
+func (gr *graph) setLog(g *goal, l *builder.Log) {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	g.log = l

@@ -15,16 +15,17 @@ import (
 
 	"larder/nar"
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
 	"larder/store/local"
 )
 
-// builder is a function as sandbox.
-type builder func(spec *sandbox.Spec) error
+// fakeBuilder is a function as sandbox.
+type fakeBuilder func(spec *sandbox.Spec) error
 
-func (b builder) Run(_ context.Context, spec *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
+func (b fakeBuilder) Run(_ context.Context, spec *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
 	return &sandbox.Result{}, b(spec)
 }
 
@@ -70,7 +71,7 @@ func TestDescriptorsOfFixedOutputsDoNotReachTheStore(t *testing.T) {
 	t.Parallel()
 	var leaked, leakedDir *os.File
 	t.Cleanup(func() { leaked.Close(); leakedDir.Close() })
-	build := builder(func(spec *sandbox.Spec) (err error) {
+	build := fakeBuilder(func(spec *sandbox.Spec) (err error) {
 		out := outputOf(spec, "out")
 		if err := os.Mkdir(out, 0o755); err != nil {
 			return err
@@ -133,7 +134,7 @@ func TestOthersCannotReachABuild(t *testing.T) {
 		}
 		return false
 	}
-	build := builder(func(spec *sandbox.Spec) error {
+	build := fakeBuilder(func(spec *sandbox.Spec) error {
 		for _, dir := range []string{spec.BuildStore, spec.BuildDir, spec.TmpDir} {
 			if !closed(filepath.Dir(dir)) {
 				t.Errorf("%s can be reached by everybody", dir)
@@ -154,7 +155,7 @@ func TestLinksBetweenOutputs(t *testing.T) {
 		t.Skip("only root can run builders as other users, whose files change their owner")
 	}
 	const uid = 30001
-	build := builder(func(spec *sandbox.Spec) error {
+	build := fakeBuilder(func(spec *sandbox.Spec) error {
 		a, b := outputOf(spec, "out"), outputOf(spec, "dev")
 		return errors.Join(os.Mkdir(a, 0o755), os.Mkdir(b, 0o755), os.Chown(a, uid, uid), os.Chown(b, uid, uid),
 			os.WriteFile(a+"/file", []byte("x"), 0o755), os.Chown(a+"/file", uid, uid), os.Link(a+"/file", b+"/file"))
@@ -162,7 +163,7 @@ func TestLinksBetweenOutputs(t *testing.T) {
 	s := openStore(t)
 	drv := addDerivation(t, s, &derivation.Derivation{Outputs: map[string]derivation.Output{"out": {}, "dev": {}}})
 	r := open(t, s, build, func(o *realiser.Options) {
-		o.BuildUsers = []realiser.BuildUser{{UID: uid, GID: uid}}
+		o.BuildUsers = []builder.BuildUser{{UID: uid, GID: uid}}
 		o.MaxJobs = 1
 	})
 	if res := realise(t, r, drv); res.Err != nil {
@@ -241,7 +242,7 @@ func (s *gcStore) Valid(ctx context.Context, paths []store.StorePath) ([]bool, e
 // Inputs that were found valid stay valid until the build is over.
 func TestGCDuringBuild(t *testing.T) {
 	t.Parallel()
-	build := builder(func(spec *sandbox.Spec) error { return os.WriteFile(outputOf(spec, "out"), nil, 0o644) })
+	build := fakeBuilder(func(spec *sandbox.Spec) error { return os.WriteFile(outputOf(spec, "out"), nil, 0o644) })
 	s := openStore(t)
 	input := addDerivation(t, s, &derivation.Derivation{Outputs: map[string]derivation.Output{"out": {}}})
 	top := addDerivation(t, s, &derivation.Derivation{Outputs: map[string]derivation.Output{"out": {}},

@@ -10,6 +10,7 @@ import (
 
 	"larder/nar/tree"
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/store"
 	"larder/store/derivation"
 	"larder/store/local"
@@ -54,7 +55,7 @@ func TestBuildUsers(t *testing.T) {
 		t.Skip("only root can run builders as other users")
 	}
 	buildIdentityCases(t, func(o *realiser.Options) {
-		o.BuildUsers = []realiser.BuildUser{{UID: 30001, GID: 30000}, {UID: 30002, GID: 30000}}
+		o.BuildUsers = []builder.BuildUser{{UID: 30001, GID: 30000}, {UID: 30002, GID: 30000}}
 	})
 }
 

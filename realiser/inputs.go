@@ -8,36 +8,37 @@ import (
 	"slices"
 	"strings"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
 // realiseInputs makes the inputs valid and returns their closure, which release
 // unlocks for garbage collection.
-func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res result) {
+func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res ending) {
 	release = func() {}
 	inputs, err := d.inputs()
 	if err != nil {
 		if isRefusal(err) {
-			return nil, release, d.g.failed(InputRejected, err)
+			return nil, release, d.g.failed(result.InputRejected, err)
 		}
-		return nil, release, d.g.failed(MiscFailure, err)
+		return nil, release, d.g.failed(result.MiscFailure, err)
 	}
 	release = d.store.AddTempRoot(inputs.paths...) // before it is asked what is valid
 	wants, err := d.missingInputs(inputs)
 	if err != nil {
-		return nil, release, d.g.failed(MiscFailure, err)
+		return nil, release, d.g.failed(result.MiscFailure, err)
 	}
 	goals, err := d.await(d.g, false, wants)
 	if err != nil {
-		return nil, release, d.g.failed(MiscFailure, err)
+		return nil, release, d.g.failed(result.MiscFailure, err)
 	}
 	if res := d.judgeInputs(goals); res.err != nil {
 		return nil, release, res
 	}
 	if closure, err = d.store.Closure(d.g.ctx, inputs.paths); err != nil {
-		return nil, release, d.g.failf(MiscFailure, "inputs of '%s': %w", d.name, err)
+		return nil, release, d.g.failf(result.MiscFailure, "inputs of '%s': %w", d.name, err)
 	}
-	return closure, release, result{}
+	return closure, release, ending{}
 }
 
 type refusal struct{ error }
@@ -101,9 +102,9 @@ func (d *drvRun) missingInputs(in *inputPaths) (wants []want, err error) {
 }
 
 // judgeInputs makes the result of inputs that failed.
-func (d *drvRun) judgeInputs(goals []*goal) result {
+func (d *drvRun) judgeInputs(goals []*goal) ending {
 	var errs []error
-	var first *BuildError
+	var first *result.BuildError
 	for _, g := range goals {
 		res, finished := g.outcome()
 		if !finished || res.err == nil {
@@ -120,9 +121,9 @@ func (d *drvRun) judgeInputs(goals []*goal) result {
 		}
 	}
 	if first == nil {
-		return result{}
+		return ending{}
 	}
-	res := d.g.failf(DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", len(errs), d.name,
+	res := d.g.failf(result.DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", len(errs), d.name,
 		&dependencyErrors{errs})
 	if !first.Drv.IsZero() { // what to look at is the builder that failed
 		res.err.Drv, res.err.LogPath, res.err.LastLines = first.Drv, first.LogPath, first.LastLines

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"larder/realiser/builder"
 	"larder/sandbox"
 	"larder/store"
 )
@@ -17,18 +18,13 @@ import (
 // NoBuilds as Options.MaxJobs forbids local builds (Nix: max-jobs = 0).
 const NoBuilds = -1
 
-// BuildUser is an identity on the host that builders run under, one build at a time.
-type BuildUser struct {
-	UID, GID int
-}
-
 // Options configure a Realiser. Store, Sandbox (unless MaxJobs is NoBuilds),
 // BuildDir and LogDir are needed; the zero value of everything else works. Names
 // in parentheses are those of nix.conf.
 type Options struct {
 	Store        Store
 	Substituters []Substituter // tried in the order of their priorities, then in this order
-	Sandbox      Sandbox
+	Sandbox      builder.Sandbox
 
 	MaxJobs             int // builds at once (max-jobs); 0: 1
 	MaxSubstitutionJobs int // downloads at once (max-substitution-jobs); 0: 16
@@ -42,8 +38,8 @@ type Options struct {
 	BuildDir     string          // host directory for the builders' scratch space; made if absent
 	// SandboxBuildDir is where a builder sees its scratch space (sandbox-build-dir); "": /build.
 	SandboxBuildDir string
-	LogDir          string      // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
-	BuildUsers      []BuildUser // who builders run as; none: whoever runs this process
+	LogDir          string              // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
+	BuildUsers      []builder.BuildUser // who builders run as; none: whoever runs this process
 	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
 	Getenv func(name string) (string, bool)
 

@@ -3,28 +3,29 @@ package realiser
 import (
 	"fmt"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
 // realisePath is the work of a path goal. If a derivation that makes the path
 // is registered, its goal decides between substitution and build as for any
 // build; else only substituters can help.
-func (r *Realiser) realisePath(g *goal) result {
+func (r *Realiser) realisePath(g *goal) ending {
 	p := g.key.path
 	if valid, err := r.valid(g.ctx, p); err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	} else if valid {
-		return result{status: AlreadyValid}
+		return ending{status: result.AlreadyValid}
 	}
 	derivers, err := r.store.ValidDerivers(g.ctx, p)
 	if err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	}
 	if len(derivers) == 0 {
 		return r.join(g, want{key: key{substitutionGoal, p}})
 	}
 	// Several derivations can promise the same fixed output; one that works is enough.
-	var first result
+	var first ending
 	for i, drv := range store.SortPaths(derivers) {
 		res := r.realiseOutput(g, drv, p)
 		if res.err == nil || g.ctx.Err() != nil {
@@ -38,25 +39,25 @@ func (r *Realiser) realisePath(g *goal) result {
 }
 
 // realiseOutput waits for the derivation goal of drv to make p.
-func (r *Realiser) realiseOutput(g *goal, drvPath, p store.StorePath) result {
+func (r *Realiser) realiseOutput(g *goal, drvPath, p store.StorePath) ending {
 	drv, err := r.store.Derivation(g.ctx, drvPath)
 	if err != nil {
-		return g.failf(MiscFailure, "cannot read derivation '%s': %w", r.dir.Join(drvPath), err)
+		return g.failf(result.MiscFailure, "cannot read derivation '%s': %w", r.dir.Join(drvPath), err)
 	}
 	for _, name := range drv.OutputNames() {
 		if drv.Outputs[name].Path == p {
 			return r.join(g, want{key{derivationGoal, drvPath}, []string{name}})
 		}
 	}
-	return g.failed(MiscFailure, fmt.Errorf("derivation '%s' is registered as a deriver of '%s', but has no such output",
+	return g.failed(result.MiscFailure, fmt.Errorf("derivation '%s' is registered as a deriver of '%s', but has no such output",
 		r.dir.Join(drvPath), r.dir.Join(p)))
 }
 
 // join waits for another goal and takes over its result.
-func (r *Realiser) join(g *goal, w want) result {
+func (r *Realiser) join(g *goal, w want) ending {
 	goals, err := r.await(g, false, []want{w})
 	if err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	}
 	res := goals[0].result
 	res.outputs = nil

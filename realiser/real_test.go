@@ -10,6 +10,7 @@ import (
 
 	"larder/nar/tree"
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/sandbox"
 	"larder/sandbox/linux"
 	"larder/store"
@@ -49,7 +50,7 @@ func openStore(t testing.TB) *local.Store {
 }
 
 // realSandbox is skipped where a sandbox needs what the machine does not have.
-func realSandbox(t testing.TB) realiser.Sandbox {
+func realSandbox(t testing.TB) builder.Sandbox {
 	t.Helper()
 	if _, err := os.Stat(busybox); err != nil {
 		t.Skipf("the builders are shell scripts for the static busybox: %v", err)
@@ -63,7 +64,7 @@ func realSandbox(t testing.TB) realiser.Sandbox {
 }
 
 // open makes a Realiser with the settings under which the fixtures were made.
-func open(t testing.TB, s *local.Store, box realiser.Sandbox, change func(*realiser.Options)) *realiser.Realiser {
+func open(t testing.TB, s *local.Store, box builder.Sandbox, change func(*realiser.Options)) *realiser.Realiser {
 	t.Helper()
 	environment := map[string]string{"FIXTURE_IMPURE": "impure value", "NOT_LISTED": "must not be seen"}
 	o := realiser.Options{

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync/atomic"
 
+	"larder/realiser/builder"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -20,7 +22,7 @@ type Realiser struct {
 	failures *failures
 	sources  sources
 	hasher   *derivation.Hasher
-	users    userPool
+	builder  *builder.Builder
 
 	builds, downloads, queries *slots
 
@@ -38,11 +40,13 @@ func New(o Options) (*Realiser, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.BuildDir, 0o700); err != nil {
-		return nil, fmt.Errorf("realiser: build directory: %w", err)
-	}
-	if err := sweepScratch(o.BuildDir); err != nil {
-		o.Logger.Warn("what is left of an earlier build could not be removed", "err", err)
+	b, err := builder.New(builder.Options{
+		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxPaths: o.SandboxPaths, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
+		BuildUsers: o.BuildUsers, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
+		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("realiser: %w", err)
 	}
 	if err := os.MkdirAll(o.LogDir, 0o755); err != nil {
 		return nil, fmt.Errorf("realiser: log directory: %w", err)
@@ -58,7 +62,7 @@ func New(o Options) (*Realiser, error) {
 		builds:    newSlots(max(o.MaxJobs, 0)),
 		downloads: newSlots(o.MaxSubstitutionJobs),
 		queries:   newSlots(maxQueries),
-		users:     newUserPool(o.BuildUsers),
+		builder:   b,
 	}
 	if !o.NoSubstitutes {
 		r.sources.all = o.Substituters
@@ -126,11 +130,11 @@ func (r *Realiser) missing(ctx context.Context, paths []store.StorePath) ([]stor
 func (r *Realiser) run(g *goal) {
 	r.enter(g, PhaseStarting, "")
 	r.events.publish(r.event(g, GoalStarted))
-	var before result // of the outputs that were wanted at first
+	var before ending // of the outputs that were wanted at first
 	for {
 		served := r.graph.wantedOutputs(g)
 		res := r.work(g, served)
-		if before.outputs != nil && res.status == AlreadyValid {
+		if before.outputs != nil && res.status == result.AlreadyValid {
 			outputs := res.outputs
 			res = before // it was this goal that made them valid
 			res.outputs = outputs
@@ -157,9 +161,9 @@ func (r *Realiser) run(g *goal) {
 	}
 }
 
-func (r *Realiser) work(g *goal, wanted outputSet) (res result) {
+func (r *Realiser) work(g *goal, wanted outputSet) (res ending) {
 	if err := context.Cause(g.ctx); err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	}
 	switch g.key.kind {
 	case pathGoal:

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -95,7 +96,7 @@ func (r *Realiser) buildResult(t Target, g *goal) BuildResult {
 	select {
 	case <-g.done:
 	default:
-		res := g.failed(MiscFailure, fmt.Errorf("%s: %w", t, errNotTried))
+		res := g.failed(result.MiscFailure, fmt.Errorf("%s: %w", t, errNotTried))
 		return BuildResult{Target: t, Status: res.status, Err: res.err}
 	}
 	res := g.result
@@ -116,7 +117,7 @@ func (r *Realiser) buildResult(t Target, g *goal) BuildResult {
 	// The goal may have been joined by others, so it does not judge what each of them wanted.
 	for _, name := range t.Outputs {
 		if _, ok := res.outputs[name]; !ok {
-			bad := g.failed(MiscFailure, noSuchOutput(r.dir, t.Drv, name))
+			bad := g.failed(result.MiscFailure, noSuchOutput(r.dir, t.Drv, name))
 			return BuildResult{Target: t, Status: bad.status, Err: bad.err}
 		}
 	}

@@ -5,41 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	"larder/realiser/result"
 	"larder/store"
 )
-
-// BuildError says why a goal failed. It unwraps to Err, whose chain tells more
-// where there is more to tell: [*HashMismatchError], *sandbox.SetupError,
-// store.ErrNotFound, store.ErrCorrupt, …
-type BuildError struct {
-	Drv       store.StorePath // the derivation; zero if there was none to build
-	Path      store.StorePath // what was wanted, if not a derivation's outputs
-	Status    Status
-	LogPath   string   // file with the builder's output, "" if no builder ran
-	LastLines []string // of the builder's output, at most Options.LogLines
-	KeptDir   string   // the build directory, if Options.KeepFailed kept it
-	Err       error    // one line, with the names of what it is about
-}
-
-func (e *BuildError) Error() string { return e.Err.Error() }
-func (e *BuildError) Unwrap() error { return e.Err }
-
-// HashMismatchError says that a fixed-output derivation made something else than
-// it promised. Each face gives it a status of its own (Nix: exit status 102).
-type HashMismatchError struct {
-	Drv            string // absolute path of the derivation
-	Specified, Got store.Hash
-}
-
-func (e *HashMismatchError) Error() string {
-	return fmt.Sprintf("hash mismatch in fixed-output derivation '%s': specified %s, got %s",
-		e.Drv, e.Specified.Text(store.SRI), e.Got.Text(store.SRI))
-}
 
 // BuildResult is how one target of a request ended.
 type BuildResult struct {
 	Target  Target
-	Status  Status
+	Status  result.Status
 	Outputs map[string]store.StorePath // those asked for, by name; nil for a target that is a plain path
 	Err     error                      // nil exactly if Status.Success()
 	// When the builder ran and what it used; zero if none ran for this target.
@@ -61,27 +34,31 @@ func (o *Outcome) Err() error {
 	return errors.Join(errs...)
 }
 
-// result is what a goal leaves behind.
-type result struct {
-	status             Status
-	err                *BuildError // nil exactly if status.Success()
-	incomplete         bool        // a substituter has the path, but not all that it refers to
+// ending is what a goal leaves behind.
+type ending struct {
+	status             result.Status
+	err                *result.BuildError // nil exactly if status.Success()
+	incomplete         bool               // a substituter has the path, but not all that it refers to
 	outputs            map[string]store.StorePath
 	start, stop        time.Time
 	cpuUser, cpuSystem time.Duration
 }
 
-// failed makes a result about the path of a goal.
-func (g *goal) failed(s Status, err error) result {
-	e := &BuildError{Status: s, Err: err}
+// failed makes an ending about the path of a goal.
+func (g *goal) failed(s result.Status, err error) ending {
+	e := &result.BuildError{Status: s, Err: err}
 	if g.key.kind == derivationGoal {
 		e.Drv = g.key.path
 	} else {
 		e.Path = g.key.path
 	}
-	return result{status: s, err: e}
+	return ending{status: s, err: e}
 }
 
-func (g *goal) failf(s Status, format string, args ...any) result {
+func (g *goal) failf(s result.Status, format string, args ...any) ending {
 	return g.failed(s, fmt.Errorf(format, args...))
 }
+
+type errorString string
+
+func (e errorString) Error() string { return string(e) }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
@@ -318,7 +319,7 @@ func TestJoinForAnotherOutput(t *testing.T) {
 			if r.Err == nil {
 				t.Error("an output that does not exist was realised")
 			}
-		} else if r.Err != nil || r.Status != Built || len(r.Outputs) != 1 || r.Outputs[r.Target.Outputs[0]].IsZero() {
+		} else if r.Err != nil || r.Status != result.Built || len(r.Outputs) != 1 || r.Outputs[r.Target.Outputs[0]].IsZero() {
 			t.Errorf("%v: %+v", r.Target, r)
 		}
 	}

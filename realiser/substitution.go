@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -20,16 +21,16 @@ type attempt struct {
 // delivers ends it. Its statuses are Substituted and AlreadyValid; NoSubstituters
 // if all of them answered that they do not have the path; DependencyFailed if one
 // has it, but what it refers to can't be had; TransientFailure else.
-func (r *Realiser) substitute(g *goal) result {
+func (r *Realiser) substitute(g *goal) ending {
 	p := g.key.path
 	if valid, err := r.valid(g.ctx, p); err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	} else if valid {
-		return result{status: AlreadyValid}
+		return ending{status: result.AlreadyValid}
 	}
 	sources, err := r.sources.ordered(g.ctx)
 	if err != nil {
-		return g.failed(MiscFailure, err)
+		return g.failed(result.MiscFailure, err)
 	}
 	var tried attempt
 	for _, s := range sources {
@@ -37,9 +38,9 @@ func (r *Realiser) substitute(g *goal) result {
 		switch {
 		case err == nil:
 			r.logFailures(g, tried.failures)
-			return result{status: Substituted}
+			return ending{status: result.Substituted}
 		case g.ctx.Err() != nil:
-			return g.failed(MiscFailure, context.Cause(g.ctx))
+			return g.failed(result.MiscFailure, context.Cause(g.ctx))
 		case errors.Is(err, store.ErrNotFound):
 			// Also if it has the path no more, although its narinfo promised it (as in Nix).
 		default:
@@ -56,19 +57,19 @@ func (r *Realiser) logFailures(g *goal, failures []error) {
 	}
 }
 
-func (r *Realiser) exhausted(g *goal, tried attempt) result {
+func (r *Realiser) exhausted(g *goal, tried attempt) ending {
 	name := r.dir.Join(g.key.path)
 	switch {
 	case len(tried.failures) > 0:
-		return g.failf(TransientFailure, "path '%s' could not be substituted: %w", name, oneLine(tried.failures))
+		return g.failf(result.TransientFailure, "path '%s' could not be substituted: %w", name, oneLine(tried.failures))
 	case tried.incomplete != nil:
-		res := g.failf(DependencyFailed, "path '%s' could not be substituted: %w", name, tried.incomplete)
+		res := g.failf(result.DependencyFailed, "path '%s' could not be substituted: %w", name, tried.incomplete)
 		res.incomplete = true
 		return res
 	case tried.gone != nil:
-		return g.failf(NoSubstituters, "path '%s' is required, but a substituter that promised it does not have it: %w", name, tried.gone)
+		return g.failf(result.NoSubstituters, "path '%s' is required, but a substituter that promised it does not have it: %w", name, tried.gone)
 	}
-	return g.failf(NoSubstituters, "path '%s' is required, but there is no substituter that has it: %w", name, store.ErrNotFound)
+	return g.failf(result.NoSubstituters, "path '%s' is required, but there is no substituter that has it: %w", name, store.ErrNotFound)
 }
 
 // substituteFrom tries one substituter. That it has no such path matches
@@ -173,7 +174,7 @@ func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo, others []stor
 		if !finished || res.err == nil {
 			continue
 		}
-		complete = !res.incomplete && res.status != NoSubstituters
+		complete = !res.incomplete && res.status != result.NoSubstituters
 		// Not wrapped: that a reference was not found does not mean that the path was not.
 		return complete, errorString(fmt.Sprintf("it refers to '%s', which could not be realised: %v", r.dir.Join(ref.key.path), res.err))
 	}
@@ -181,12 +182,12 @@ func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo, others []stor
 }
 
 // outcome returns the result of a goal that may not have finished.
-func (g *goal) outcome() (res result, finished bool) {
+func (g *goal) outcome() (res ending, finished bool) {
 	select {
 	case <-g.done:
 		return g.result, true
 	default:
-		return result{}, false
+		return ending{}, false
 	}
 }
 

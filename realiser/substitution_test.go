@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -84,13 +85,13 @@ func TestNotFoundIsNoFailure(t *testing.T) {
 	l := withCaches(t, func(o *Options) { o.FailureTTL = time.Hour }, empty, down)
 	p := named(t, "x")
 	err := l.realise(t.Context(), p)
-	var e *BuildError
-	if !errors.Is(err, store.ErrNotFound) || !errors.As(err, &e) || e.Status != NoSubstituters {
+	var e *result.BuildError
+	if !errors.Is(err, store.ErrNotFound) || !errors.As(err, &e) || e.Status != result.NoSubstituters {
 		t.Fatalf("nobody has it: %v", err)
 	}
 	down.fail = errors.New("connection refused")
 	err = l.realise(t.Context(), p) // an answer is not remembered
-	if errors.Is(err, store.ErrNotFound) || !errors.As(err, &e) || e.Status != TransientFailure || !strings.Contains(err.Error(), "connection refused") {
+	if errors.Is(err, store.ErrNotFound) || !errors.As(err, &e) || e.Status != result.TransientFailure || !strings.Contains(err.Error(), "connection refused") {
 		t.Fatalf("one could not be asked: %v", err)
 	}
 	down.fail = nil
@@ -198,22 +199,22 @@ func TestSubstituteElseBuild(t *testing.T) {
 		change func(*Options)
 		cache  func(t *testing.T, c *fakeCache, out store.StorePath)
 		drv    func(*derivation.Derivation)
-		want   Status
+		want   result.Status
 	}{
-		{name: "the cache has it", cache: func(t *testing.T, c *fakeCache, out store.StorePath) { c.add(t, out) }, want: Substituted},
-		{name: "the cache lacks it", want: Built},
-		{name: "the cache is down", cache: func(_ *testing.T, c *fakeCache, _ store.StorePath) { c.fail = errors.New("down") }, want: TransientFailure},
+		{name: "the cache has it", cache: func(t *testing.T, c *fakeCache, out store.StorePath) { c.add(t, out) }, want: result.Substituted},
+		{name: "the cache lacks it", want: result.Built},
+		{name: "the cache is down", cache: func(_ *testing.T, c *fakeCache, _ store.StorePath) { c.fail = errors.New("down") }, want: result.TransientFailure},
 		{name: "down, fallback", cache: func(_ *testing.T, c *fakeCache, _ store.StorePath) { c.fail = errors.New("down") },
-			change: func(o *Options) { o.Fallback = true }, want: Built},
+			change: func(o *Options) { o.Fallback = true }, want: result.Built},
 		{name: "allowSubstitutes = false", cache: func(t *testing.T, c *fakeCache, out store.StorePath) { c.add(t, out) },
-			drv: func(d *derivation.Derivation) { d.Env["allowSubstitutes"] = "" }, want: Built},
+			drv: func(d *derivation.Derivation) { d.Env["allowSubstitutes"] = "" }, want: result.Built},
 		{name: "always-allow-substitutes", cache: func(t *testing.T, c *fakeCache, out store.StorePath) { c.add(t, out) },
 			drv:    func(d *derivation.Derivation) { d.Env["allowSubstitutes"] = "" },
-			change: func(o *Options) { o.AlwaysAllowSubstitutes = true }, want: Substituted},
+			change: func(o *Options) { o.AlwaysAllowSubstitutes = true }, want: result.Substituted},
 		{name: "substitute = false", cache: func(t *testing.T, c *fakeCache, out store.StorePath) { c.add(t, out) },
-			change: func(o *Options) { o.NoSubstitutes = true }, want: Built},
-		{name: "max-jobs = 0", change: func(o *Options) { o.MaxJobs = NoBuilds }, want: MiscFailure},
-		{name: "a reference that nobody has", want: Built, cache: func(t *testing.T, c *fakeCache, out store.StorePath) {
+			change: func(o *Options) { o.NoSubstitutes = true }, want: result.Built},
+		{name: "max-jobs = 0", change: func(o *Options) { o.MaxJobs = NoBuilds }, want: result.MiscFailure},
+		{name: "a reference that nobody has", want: result.Built, cache: func(t *testing.T, c *fakeCache, out store.StorePath) {
 			c.add(t, out, named(t, "nowhere"))
 		}},
 	} {
@@ -245,7 +246,7 @@ func TestIncompleteClosureIsRetried(t *testing.T) {
 	top, topOut := l.store.drv(t, "top", []store.StorePath{in})
 	c.add(t, topOut, inOut)
 	res := l.build(t, false, top)[0]
-	if res.Status != Substituted || l.sandbox.count("in") != 1 || l.sandbox.count("top") != 0 {
+	if res.Status != result.Substituted || l.sandbox.count("in") != 1 || l.sandbox.count("top") != 0 {
 		t.Errorf("%v %v", res.Status, res.Err)
 	}
 }
@@ -296,11 +297,11 @@ func TestMissingDerivationIsSubstituted(t *testing.T) {
 	delete(l.store.infos, drv)
 	l.store.mu.Unlock()
 	res := l.build(t, false, drv)[0]
-	if res.Status != NoSubstituters || !errors.Is(res.Err, store.ErrNotFound) {
+	if res.Status != result.NoSubstituters || !errors.Is(res.Err, store.ErrNotFound) {
 		t.Errorf("nobody has it: %v %v", res.Status, res.Err)
 	}
 	c.add(t, drv)
-	if res := l.build(t, false, drv)[0]; res.Status != Built || !l.store.isValid(out) {
+	if res := l.build(t, false, drv)[0]; res.Status != result.Built || !l.store.isValid(out) {
 		t.Errorf("%v %v", res.Status, res.Err)
 	}
 }
@@ -320,9 +321,9 @@ func TestWrongOutputPathIsRefused(t *testing.T) {
 	}
 	l.store.drvs[p], l.store.infos[p] = d, &store.PathInfo{Path: p}
 	for _, err := range []error{l.build(t, false, p)[0].Err, l.realise(t.Context(), victim)} {
-		var e *BuildError
+		var e *result.BuildError
 		var wrong *derivation.OutputPathError
-		if !errors.As(err, &e) || e.Status != InputRejected || !errors.As(err, &wrong) {
+		if !errors.As(err, &e) || e.Status != result.InputRejected || !errors.As(err, &wrong) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -24,7 +24,10 @@ var allowed = map[string][]string{
 	"store/local":      {"store", "store/derivation", "nar", "nar/tree"},
 	"store/cache":      {"store", "nar"},
 	"sandbox/linux":    {"sandbox"},
-	"realiser":         {"store", "store/derivation", "sandbox", "nar", "nar/tree"},
+	"realiser":         {"realiser/builder", "realiser/content", "realiser/result", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
+	"realiser/builder": {"realiser/content", "realiser/result", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
+	"realiser/content": {"store", "nar"},
+	"realiser/result":  {"store"},
 	"fusefs":           {"store"},
 	"fusefs/mount":     {"store", "fusefs"},
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"larder/cmd/internal/control"
-	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/local"
 )
@@ -51,15 +51,15 @@ func exitStatus(err error) int {
 	status := 0
 	walk(err, func(e error) {
 		switch e := e.(type) {
-		case *realiser.HashMismatchError:
+		case *result.HashMismatchError:
 			status |= exitHashMismatch
-		case *realiser.BuildError:
+		case *result.BuildError:
 			switch e.Status {
-			case realiser.PermanentFailure, realiser.InputRejected, realiser.CachedFailure:
+			case result.PermanentFailure, result.InputRejected, result.CachedFailure:
 				status |= exitBuild
-			case realiser.TimedOut:
+			case result.TimedOut:
 				status |= exitTimedOut
-			case realiser.NotDeterministic:
+			case result.NotDeterministic:
 				status |= exitNotDeterministic
 			}
 		}
@@ -163,7 +163,7 @@ func (a *app) name(p store.StorePath) string {
 func (a *app) showLogs(err error) {
 	var seen []store.StorePath
 	walk(err, func(e error) {
-		b, ok := e.(*realiser.BuildError)
+		b, ok := e.(*result.BuildError)
 		if !ok || b.LogPath == "" || slices.Contains(seen, b.Drv) {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"larder/cmd/internal/control"
 	"larder/cmd/internal/progress"
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -155,8 +156,8 @@ func (a *app) printOutcome(d store.Dir, o *realiser.Outcome) error {
 func shownErrors(failed []error) []error {
 	var shown []error
 	for _, err := range failed {
-		var b *realiser.BuildError
-		if !errors.As(err, &b) || b.Status != realiser.MiscFailure {
+		var b *result.BuildError
+		if !errors.As(err, &b) || b.Status != result.MiscFailure {
 			shown = append(shown, err)
 		}
 	}
@@ -171,7 +172,7 @@ func (a *app) outcomeJSON(d store.Dir, o *realiser.Outcome) error {
 		Path      string            `json:"path,omitempty"`
 		DrvPath   string            `json:"drvPath,omitempty"`
 		Outputs   map[string]string `json:"outputs,omitempty"`
-		Status    realiser.Status   `json:"status"`
+		Status    result.Status     `json:"status"`
 		Success   bool              `json:"success"`
 		Error     string            `json:"error,omitempty"`
 		StartTime int64             `json:"startTime,omitempty"`

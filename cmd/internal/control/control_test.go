@@ -19,6 +19,7 @@ import (
 
 	"larder/cmd/internal/control"
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -167,10 +168,10 @@ func TestErrors(t *testing.T) {
 	f := newFake()
 	c, _ := serve(t, f)
 	drv, p := path(t, "failing.drv"), path(t, "fail")
-	inner := &realiser.BuildError{Drv: drv, Status: realiser.PermanentFailure, LogPath: "/log", LastLines: []string{"a", "b"}, KeptDir: "/kept",
+	inner := &result.BuildError{Drv: drv, Status: result.PermanentFailure, LogPath: "/log", LastLines: []string{"a", "b"}, KeptDir: "/kept",
 		Err: errors.New("builder failed")}
-	mismatch := &realiser.HashMismatchError{Drv: "/s/x.drv", Specified: store.SHA256.Sum(nil), Got: store.SHA256.Sum([]byte("x"))}
-	f.failure = &realiser.BuildError{Drv: path(t, "top.drv"), Status: realiser.DependencyFailed,
+	mismatch := &result.HashMismatchError{Drv: "/s/x.drv", Specified: store.SHA256.Sum(nil), Got: store.SHA256.Sum([]byte("x"))}
+	f.failure = &result.BuildError{Drv: path(t, "top.drv"), Status: result.DependencyFailed,
 		Err: fmt.Errorf("2 dependencies: %w", errors.Join(inner, fmt.Errorf("other: %w", mismatch), fmt.Errorf("third: %w", store.ErrBadSignature)))}
 	check := func(t *testing.T, err error) {
 		t.Helper()
@@ -180,16 +181,16 @@ func TestErrors(t *testing.T) {
 		if !errors.Is(err, store.ErrBadSignature) || errors.Is(err, store.ErrNotValid) {
 			t.Errorf("sentinels are lost or invented: %v", err)
 		}
-		var top *realiser.BuildError
-		if !errors.As(err, &top) || top.Status != realiser.DependencyFailed {
+		var top *result.BuildError
+		if !errors.As(err, &top) || top.Status != result.DependencyFailed {
 			t.Fatalf("no build error: %v", err)
 		}
-		var below *realiser.BuildError
+		var below *result.BuildError
 		if !errors.As(top.Err, &below) || !reflect.DeepEqual([]any{below.Drv, below.Status, below.LogPath, below.LastLines, below.KeptDir, below.Error()},
 			[]any{inner.Drv, inner.Status, inner.LogPath, inner.LastLines, inner.KeptDir, inner.Error()}) {
 			t.Errorf("inner build error: %+v", below)
 		}
-		var m *realiser.HashMismatchError
+		var m *result.HashMismatchError
 		if !errors.As(err, &m) || *m != *mismatch {
 			t.Errorf("hash mismatch: %+v", m)
 		}

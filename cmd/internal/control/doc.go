@@ -17,8 +17,8 @@
 // # Errors
 //
 // An error crosses as its message, the sentinels that it matches and the typed errors in its tree (errors.go). What the
-// client returns matches the same sentinels with errors.Is, and holds *realiser.BuildError and
-// *realiser.HashMismatchError for errors.As.
+// client returns matches the same sentinels with errors.Is, and holds *result.BuildError and
+// *result.HashMismatchError for errors.As.
 //
 // # Who may
 //

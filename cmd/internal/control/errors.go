@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/local"
 )
@@ -64,7 +65,7 @@ type errorBody struct {
 type buildBody struct {
 	Drv       store.StorePath `json:"drv,omitzero"`
 	Path      store.StorePath `json:"path,omitzero"`
-	Status    realiser.Status `json:"status"`
+	Status    result.Status   `json:"status"`
 	LogPath   string          `json:"logPath,omitempty"`
 	LastLines []string        `json:"lastLines,omitempty"`
 	KeptDir   string          `json:"keptDir,omitempty"`
@@ -92,9 +93,9 @@ func encodeNode(err error, depth int) errorBody {
 		}
 	}
 	switch e := err.(type) {
-	case *realiser.BuildError:
+	case *result.BuildError:
 		b.Build = &buildBody{e.Drv, e.Path, e.Status, e.LogPath, e.LastLines, e.KeptDir}
-	case *realiser.HashMismatchError:
+	case *result.HashMismatchError:
 		b.Mismatch = &mismatchBody{e.Drv, e.Specified.Text(store.SRI), e.Got.Text(store.SRI)}
 	}
 	if depth < maxTree {
@@ -108,7 +109,7 @@ func encodeNode(err error, depth int) errorBody {
 // appendTyped appends the topmost typed errors of a tree.
 func appendTyped(list []errorBody, err error, depth int) []errorBody {
 	switch err.(type) {
-	case *realiser.BuildError, *realiser.HashMismatchError:
+	case *result.BuildError, *result.HashMismatchError:
 		return append(list, encodeNode(err, depth))
 	}
 	for _, c := range children(err) {
@@ -168,11 +169,11 @@ func (b *errorBody) node(depth int) error {
 		specified, err := store.ParseHash(b.Mismatch.Specified, 0)
 		got, err2 := store.ParseHash(b.Mismatch.Got, 0)
 		if err == nil && err2 == nil {
-			return &realiser.HashMismatchError{Drv: b.Mismatch.Drv, Specified: specified, Got: got}
+			return &result.HashMismatchError{Drv: b.Mismatch.Drv, Specified: specified, Got: got}
 		}
 	}
 	if b.Build != nil {
-		return &realiser.BuildError{Drv: b.Build.Drv, Path: b.Build.Path, Status: b.Build.Status, LogPath: b.Build.LogPath,
+		return &result.BuildError{Drv: b.Build.Drv, Path: b.Build.Path, Status: b.Build.Status, LogPath: b.Build.LogPath,
 			LastLines: b.Build.LastLines, KeptDir: b.Build.KeptDir, Err: remote}
 	}
 	return remote

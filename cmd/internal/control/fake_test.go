@@ -13,6 +13,7 @@ import (
 	"larder/cmd/internal/control"
 	"larder/nar"
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -73,12 +74,12 @@ func (f *fake) Realise(ctx context.Context, who store.Caller, r control.RealiseR
 			return nil, f.failure
 		}
 		events(realiser.Event{Version: 1, Seq: uint64(i), Type: realiser.GoalLog, Path: p, Line: "line"})
-		res := realiser.BuildResult{Target: t, Status: realiser.Built, Start: time.Unix(5, 0).UTC(), Stop: time.Unix(6, 0).UTC(), CPUUser: time.Second}
+		res := realiser.BuildResult{Target: t, Status: result.Built, Start: time.Unix(5, 0).UTC(), Stop: time.Unix(6, 0).UTC(), CPUUser: time.Second}
 		if !t.Drv.IsZero() {
 			res.Outputs = map[string]store.StorePath{"out": p}
 		}
 		if err := f.fails(p); err != nil {
-			res.Status, res.Err = realiser.PermanentFailure, err
+			res.Status, res.Err = result.PermanentFailure, err
 		}
 		o.Results = append(o.Results, res)
 	}
@@ -91,7 +92,7 @@ func (f *fake) Plan(_ context.Context, targets []realiser.Target) (*realiser.Pla
 }
 
 func (f *fake) Why(_ context.Context, p store.StorePath) (*realiser.Explanation, error) {
-	return &realiser.Explanation{Path: p, State: realiser.StateFailed, Failure: &realiser.Failure{Status: realiser.TimedOut, Error: "e"}}, f.fails(p)
+	return &realiser.Explanation{Path: p, State: realiser.StateFailed, Failure: &realiser.Failure{Status: result.TimedOut, Error: "e"}}, f.fails(p)
 }
 
 func (f *fake) Status(ctx context.Context) (*control.Status, error) {

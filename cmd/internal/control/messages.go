@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -149,7 +150,7 @@ type (
 	}
 	resultBody struct {
 		Target    string                     `json:"target"`
-		Status    realiser.Status            `json:"status"`
+		Status    result.Status              `json:"status"`
 		Outputs   map[string]store.StorePath `json:"outputs,omitempty"`
 		Error     *errorBody                 `json:"error,omitempty"`
 		Start     time.Time                  `json:"start,omitzero"`

@@ -36,7 +36,7 @@ func (s *sandbox) started() (*linux.Runner, error) {
 	return s.runner, err
 }
 
-// Run implements realiser.Sandbox.
+// Run implements builder.Sandbox.
 func (s *sandbox) Run(ctx context.Context, b *spec.Spec, log io.Writer) (*spec.Result, error) {
 	runner, err := s.started()
 	if err != nil {

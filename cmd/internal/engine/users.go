@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"larder/realiser/builder"
 	"os"
 	"os/user"
 	"strconv"
 	"strings"
-
-	"larder/realiser"
 )
 
 // firstOwnID is where the ids begin that builders get if no group names any: those that Nix takes for itself
@@ -20,7 +19,7 @@ const firstOwnID = 872415232
 // ownUsers are n users that need not exist, for a root without a group of build users. A builder with root's user id would
 // own what root owns without a capability: control groups, files of /proc, the trust of services that look at who talks to
 // them. In a user namespace in which the ids do not exist (uidMap is /proc/self/uid_map) there are none.
-func ownUsers(n int, uidMap io.Reader) ([]realiser.BuildUser, error) {
+func ownUsers(n int, uidMap io.Reader) ([]builder.BuildUser, error) {
 	mapped := false
 	scan := bufio.NewScanner(uidMap)
 	for scan.Scan() {
@@ -33,16 +32,16 @@ func ownUsers(n int, uidMap io.Reader) ([]realiser.BuildUser, error) {
 	if err := scan.Err(); err != nil || !mapped {
 		return nil, err
 	}
-	users := make([]realiser.BuildUser, n)
+	users := make([]builder.BuildUser, n)
 	for i := range users {
-		users[i] = realiser.BuildUser{UID: firstOwnID + i, GID: firstOwnID + i}
+		users[i] = builder.BuildUser{UID: firstOwnID + i, GID: firstOwnID + i}
 	}
 	return users, nil
 }
 
 // buildUsers says who builders run as if Larder is root: the members of a group, or ids of their own for so many builds. A
 // plain user has only himself.
-func buildUsers(group string, builds, uid int) ([]realiser.BuildUser, error) {
+func buildUsers(group string, builds, uid int) ([]builder.BuildUser, error) {
 	if uid != 0 {
 		return nil, nil
 	}
@@ -58,12 +57,12 @@ func buildUsers(group string, builds, uid int) ([]realiser.BuildUser, error) {
 }
 
 // groupUsers are the members of a group.
-func groupUsers(group string) ([]realiser.BuildUser, error) {
+func groupUsers(group string) ([]builder.BuildUser, error) {
 	gid, names, err := groupMembers(group)
 	if err != nil {
 		return nil, fmt.Errorf("setting build-users-group: %w", err)
 	}
-	var users []realiser.BuildUser
+	var users []builder.BuildUser
 	for _, name := range names {
 		u, err := user.Lookup(name)
 		if err != nil {
@@ -73,7 +72,7 @@ func groupUsers(group string) ([]realiser.BuildUser, error) {
 		if err != nil {
 			return nil, fmt.Errorf("setting build-users-group: member %s of %s: %w", name, group, err)
 		}
-		users = append(users, realiser.BuildUser{UID: id, GID: gid})
+		users = append(users, builder.BuildUser{UID: id, GID: gid})
 	}
 	if len(users) == 0 {
 		return nil, fmt.Errorf("setting build-users-group: the group %s has no members", group)

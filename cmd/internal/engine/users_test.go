@@ -1,10 +1,9 @@
 package engine
 
 import (
+	"larder/realiser/builder"
 	"strings"
 	"testing"
-
-	"larder/realiser"
 )
 
 func TestOwnUsers(t *testing.T) {
@@ -21,7 +20,7 @@ func TestOwnUsers(t *testing.T) {
 		if err != nil || len(users) != c.want {
 			t.Errorf("%q: %v, %v", c.uidMap, users, err)
 		}
-		seen := map[realiser.BuildUser]bool{}
+		seen := map[builder.BuildUser]bool{}
 		for _, u := range users {
 			if seen[u] || u.UID < 65536 || u.GID != u.UID {
 				t.Errorf("%q: %v", c.uidMap, users)

@@ -8,6 +8,7 @@ import (
 
 	"larder/cmd/internal/progress"
 	"larder/realiser"
+	"larder/realiser/result"
 	"larder/store"
 )
 
@@ -32,7 +33,7 @@ func events(t *testing.T) []realiser.Event {
 		{Type: realiser.GoalPhase, Goal: 1, Path: drv, Phase: realiser.PhaseBuilding},
 		{Type: realiser.GoalPhase, Goal: 1, Path: drv, Phase: realiser.PhaseBuilding},
 		{Type: realiser.GoalLog, Goal: 1, Path: drv, Line: "a\x1b]0;line\a"},
-		{Type: realiser.GoalFinished, Goal: 1, Path: drv, Status: realiser.PermanentFailure},
+		{Type: realiser.GoalFinished, Goal: 1, Path: drv, Status: result.PermanentFailure},
 		{Type: realiser.GoalFinished, Goal: 99, Path: drv}, // its beginning was dropped
 	}
 }

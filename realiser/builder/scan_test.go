@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"bytes"

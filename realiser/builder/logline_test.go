@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 // What a builder makes the daemon remember of its lines is little, however long they are.
 func TestLongLinesAreCut(t *testing.T) {
 	const lines = 10
-	l := newBuildLog(filepath.Join(t.TempDir(), "log"), lines)
+	l := newLog(filepath.Join(t.TempDir(), "log"), lines)
 	for range 2 * lines {
 		if _, err := l.Write(append(bytes.Repeat([]byte("x"), 1<<20), '\n')); err != nil {
 			t.Fatal(err)

@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // an abstract unix socket, to a process outside. Neither the end of the builder nor
 // a change of owner and mode takes them away, and whoever has one could change the
 // output after its hash was checked. They do not lead to the copy.
-func (b *build) replace(o *made) func(context.Context, io.Writer, int, string) (int64, error) {
+func (b *build) replace(o *Output) func(context.Context, io.Writer, int, string) (int64, error) {
 	return func(ctx context.Context, w io.Writer, dirfd int, name string) (size int64, err error) {
 		temp, err := b.store.NewTemp(ctx)
 		if err != nil {

@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"fmt"
@@ -8,26 +8,26 @@ import (
 
 // checkCycle refuses outputs that refer to each other in a circle: no order in
 // which they could become valid exists. An output may refer to itself.
-func (b *build) checkCycle(outputs []*made) error {
-	byPath := map[store.StorePath]*made{}
+func (b *build) checkCycle(outputs []*Output) error {
+	byPath := map[store.StorePath]*Output{}
 	for _, o := range outputs {
-		byPath[o.info.Path] = o
+		byPath[o.Info.Path] = o
 	}
 	const (
 		visiting = 1
 		done     = 2
 	)
-	state := map[*made]int{}
-	var visit func(o *made) error
-	visit = func(o *made) error {
+	state := map[*Output]int{}
+	var visit func(o *Output) error
+	visit = func(o *Output) error {
 		state[o] = visiting
-		for _, ref := range o.info.References {
+		for _, ref := range o.Info.References {
 			other := byPath[ref]
 			if other == nil || other == o {
 				continue
 			}
 			if state[other] == visiting {
-				return fmt.Errorf("cycle detected in build of '%s' in the references of output '%s' from output '%s'", b.name, other.name, o.name)
+				return fmt.Errorf("cycle detected in build of '%s' in the references of output '%s' from output '%s'", b.name, other.Name, o.Name)
 			}
 			if state[other] == 0 {
 				if err := visit(other); err != nil {

@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"errors"
@@ -27,8 +27,8 @@ func (b *build) environment() (map[string]string, error) {
 		"NIX_BUILD_CORES": strconv.Itoa(b.opt.Cores),
 	}
 	rewrite := b.placeholders()
-	asFile := wordsAttr(b.drv, "passAsFile")
-	for name, value := range b.drv.Env {
+	asFile := words(b.Drv, "passAsFile")
+	for name, value := range b.Drv.Env {
 		value = rewrite.Replace(value)
 		if !slices.Contains(asFile, name) {
 			env[name] = value
@@ -46,7 +46,7 @@ func (b *build) environment() (map[string]string, error) {
 	if b.fixed() {
 		// Tells fetchers that the content is going to be checked.
 		env["NIX_OUTPUT_CHECKED"] = "1"
-		for _, name := range wordsAttr(b.drv, "impureEnvVars") {
+		for _, name := range words(b.Drv, "impureEnvVars") {
 			env[name], _ = b.opt.Getenv(name)
 		}
 	}
@@ -57,12 +57,12 @@ func (b *build) environment() (map[string]string, error) {
 
 // fixed reports whether the output is checked against a hash, so that the
 // builder may use the network.
-func (b *build) fixed() bool { return b.drv.Kind() == derivation.FixedOutput }
+func (b *build) fixed() bool { return b.Drv.Kind() == derivation.FixedOutput }
 
 // placeholders replaces the placeholders of the outputs by their paths.
 func (b *build) placeholders() *strings.Replacer {
 	var pairs []string
-	for name, p := range b.outputs {
+	for name, p := range b.Outputs {
 		pairs = append(pairs, derivation.Placeholder(name), b.dir.Join(p))
 	}
 	return strings.NewReplacer(pairs...)
@@ -85,20 +85,20 @@ func (b *build) spec() (*sandbox.Spec, error) {
 	}
 	rewrite := b.placeholders()
 	s := &sandbox.Spec{
-		Builder: cleanBuilder(b.drv.Builder), Args: []string{filepath.Base(b.drv.Builder)},
+		Builder: cleanBuilder(b.Drv.Builder), Args: []string{filepath.Base(b.Drv.Builder)},
 		StoreDir: string(b.dir), BuildStore: b.storeDir,
 		BuildDir: b.scratch.build, TmpDirInSandbox: b.opt.SandboxBuildDir, TmpDir: b.scratch.tmp,
-		Network: b.fixed(), Platform: b.drv.System,
+		Network: b.fixed(), Platform: b.Drv.System,
 		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID,
 	}
-	for _, a := range b.drv.Args {
+	for _, a := range b.Drv.Args {
 		s.Args = append(s.Args, rewrite.Replace(a))
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		s.Env = append(s.Env, name+"="+env[name])
 	}
 	targets := map[string]bool{}
-	for _, p := range b.inputs {
+	for _, p := range b.Inputs {
 		m := sandbox.Mount{Source: b.store.ObjectPath(p), Target: b.dir.Join(p)}
 		targets[m.Target] = true
 		s.Mounts = append(s.Mounts, m)
@@ -130,7 +130,7 @@ const storeMode = os.ModeSticky | 0o775
 // that nobody else can pass through: what lies in it may be writable for all, a
 // setuid program, or a socket over which the builder gives descriptors away.
 func (b *build) makeStoreDir() (err error) {
-	if b.storeTemp, err = b.store.NewTemp(b.g.ctx); err != nil {
+	if b.storeTemp, err = b.store.NewTemp(b.ctx); err != nil {
 		return err
 	}
 	private := filepath.Join(b.store.ObjectDir(), b.storeTemp)
@@ -142,4 +142,9 @@ func (b *build) makeStoreDir() (err error) {
 		return nil
 	}
 	return errors.Join(os.Chown(b.storeDir, -1, b.user.GID), os.Chmod(b.storeDir, storeMode))
+}
+
+// words splits an attribute at white space, as Nix writes lists of strings.
+func words(drv *derivation.Derivation, name string) []string {
+	return strings.FieldsFunc(drv.Env[name], func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
 }

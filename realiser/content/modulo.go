@@ -1,4 +1,4 @@
-package realiser
+package content
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// moduloHash is a hash over data that contains the very name that follows from
+// Modulo is a hash over data that contains the very name that follows from
 // the hash: each occurrence of self counts as zero bytes, and the positions of
 // the occurrences are hashed at the end, "|" before each (Nix manual, "Content-
 // addressing store objects": self-references).
-type moduloHash struct {
+type Modulo struct {
 	hash.Hash
 	self    []byte
 	pending []byte  // not hashed yet: it may hold the beginning of self
@@ -18,11 +18,12 @@ type moduloHash struct {
 	matches []int64 // where self occurred
 }
 
-func newModuloHash(h hash.Hash, self string) *moduloHash {
-	return &moduloHash{Hash: h, self: []byte(self)}
+// NewModulo returns a hash like h in which occurrences of self do not count.
+func NewModulo(h hash.Hash, self string) *Modulo {
+	return &Modulo{Hash: h, self: []byte(self)}
 }
 
-func (m *moduloHash) Write(p []byte) (int, error) {
+func (m *Modulo) Write(p []byte) (int, error) {
 	m.pending = append(m.pending, p...)
 	for from := 0; ; {
 		i := bytes.Index(m.pending[from:], m.self)
@@ -43,7 +44,7 @@ func (m *moduloHash) Write(p []byte) (int, error) {
 }
 
 // Sum ends the hash: nothing may be written after it.
-func (m *moduloHash) Sum(b []byte) []byte {
+func (m *Modulo) Sum(b []byte) []byte {
 	m.Hash.Write(m.pending)
 	m.pending = nil
 	for _, at := range m.matches {

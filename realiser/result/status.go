@@ -1,6 +1,9 @@
-package realiser
+package result
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Status says how a goal ended. The numbers are those of Nix's BuildResult on
 // the wire (Nix manual, "Build result").
@@ -54,9 +57,5 @@ func (s *Status) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	return errorString("unknown build status " + strconv.Quote(string(b)))
+	return fmt.Errorf("unknown build status %q", b)
 }
-
-type errorString string
-
-func (e errorString) Error() string { return string(e) }

@@ -1,4 +1,4 @@
-package realiser
+package builder
 
 import (
 	"errors"
@@ -15,10 +15,10 @@ import (
 // file has all of them.
 const maxLine = 4 << 10
 
-// buildLog takes the raw output of a builder: into a compressed file, as lines
+// Log takes the raw output of a builder: into a compressed file, as lines
 // to whoever listens, and the last lines for errors. Write is called by one
 // goroutine; Tail may be called at any time.
-type buildLog struct {
+type Log struct {
 	path       string // of the finished file
 	maxSize    int64  // 0: any
 	onWrite    func()
@@ -37,10 +37,10 @@ type buildLog struct {
 	most int
 }
 
-func newBuildLog(path string, lines int) *buildLog { return &buildLog{path: path, most: lines} }
+func newLog(path string, lines int) *Log { return &Log{path: path, most: lines} }
 
 // Write never fails: a log that can't be stored does not fail the build.
-func (l *buildLog) Write(p []byte) (int, error) {
+func (l *Log) Write(p []byte) (int, error) {
 	if l.onWrite != nil {
 		l.onWrite()
 	}
@@ -58,7 +58,7 @@ func (l *buildLog) Write(p []byte) (int, error) {
 }
 
 // put does with a byte what a terminal would do.
-func (l *buildLog) put(c byte) {
+func (l *Log) put(c byte) {
 	switch {
 	case c == '\n':
 		l.flushLine()
@@ -74,7 +74,7 @@ func (l *buildLog) put(c byte) {
 	}
 }
 
-func (l *buildLog) flushLine() {
+func (l *Log) flushLine() {
 	line := strings.ToValidUTF8(string(l.line), "\uFFFD")
 	l.line, l.pos = l.line[:0], 0
 	l.mu.Lock()
@@ -90,7 +90,7 @@ func (l *buildLog) flushLine() {
 }
 
 // Tail returns the last lines.
-func (l *buildLog) Tail() []string {
+func (l *Log) Tail() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append([]string(nil), l.tail...)
@@ -106,9 +106,9 @@ var bzip2Writers = sync.Pool{New: func() any {
 	return w
 }}
 
-func (l *buildLog) unfinished() string { return l.path + ".tmp" }
+func (l *Log) unfinished() string { return l.path + ".tmp" }
 
-func (l *buildLog) store(p []byte) {
+func (l *Log) store(p []byte) {
 	if l.file == nil && l.err == nil {
 		l.open()
 	}
@@ -117,7 +117,7 @@ func (l *buildLog) store(p []byte) {
 	}
 }
 
-func (l *buildLog) open() {
+func (l *Log) open() {
 	if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err != nil {
 		return
 	}
@@ -130,7 +130,7 @@ func (l *buildLog) open() {
 
 // Close ends the last line and gives the file its name, also if nothing was
 // written. It returns the first error of storing the log.
-func (l *buildLog) Close() error {
+func (l *Log) Close() error {
 	if len(l.line) > 0 {
 		l.flushLine()
 	}

@@ -1,0 +1,200 @@
+package builder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"larder/realiser/result"
+	"larder/sandbox"
+)
+
+// build is one run of a builder, with all that it needs and leaves behind.
+type build struct {
+	*Builder
+	*Job
+	ctx  context.Context
+	name string // the derivation's, as an absolute path
+
+	user      BuildUser
+	scratch   *scratch
+	storeTemp string // temporary name of the builder's store directory, "" if not made
+	storeDir  string
+	log       *Log
+	result    *Result
+}
+
+// limitError is why a builder was stopped.
+type limitError struct {
+	status result.Status
+	text   string
+}
+
+func (e *limitError) Error() string { return e.text }
+
+type refusal struct{ error }
+
+func (b *build) failed(s result.Status, err error) *result.BuildError {
+	return &result.BuildError{Drv: b.Path, Status: s, Err: err}
+}
+
+func (b *build) failf(s result.Status, format string, args ...any) *result.BuildError {
+	return b.failed(s, fmt.Errorf(format, args...))
+}
+
+// withLog completes an error with what the log says.
+func (b *build) withLog(e *result.BuildError) *result.BuildError {
+	e.LogPath, e.LastLines = b.log.path, b.log.Tail()
+	return e
+}
+
+// Run runs the builder and collects what it made, which the Result holds;
+// nothing is registered yet. The error is a *result.BuildError.
+func (b *Builder) Run(ctx context.Context, job *Job) (*Result, error) {
+	r := &build{Builder: b, Job: job, ctx: ctx, name: b.dir.Join(job.Path)}
+	r.result = &Result{build: r}
+	if err := r.run(); err != nil {
+		return r.result, err
+	}
+	return r.result, nil
+}
+
+func (b *build) run() (failure *result.BuildError) {
+	var release func()
+	var err error
+	if b.user, release, err = b.users.take(); err != nil {
+		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
+	}
+	defer release()
+	if b.scratch, err = newScratch(b.opt.BuildDir, b.Drv.Name, b.user); err != nil {
+		return b.failed(result.MiscFailure, err)
+	}
+	b.log = newLog(b.LogPath, b.opt.LogLines)
+	b.Watch.Log(b.log)
+	defer func() {
+		b.Watch.Log(nil)
+		b.finish(failure)
+	}()
+	if err := b.makeStoreDir(); err != nil {
+		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
+	}
+	spec, err := b.spec()
+	if refused := (refusal{}); errors.As(err, &refused) {
+		return b.failed(result.InputRejected, err)
+	} else if err != nil {
+		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
+	}
+	b.Watch.Started()
+	ended, err := b.runSandbox(spec)
+	if ended != nil {
+		r := b.result
+		r.Start, r.Stop, r.CPUUser, r.CPUSystem = ended.Start, ended.Stop, ended.CPUUser, ended.CPUSystem
+	}
+	if err != nil {
+		return b.notRun(err)
+	} else if !ended.Success() {
+		return b.failedBuilder(ended)
+	}
+	b.Watch.Ended()
+	return b.collect()
+}
+
+// runSandbox runs the builder within its limits; *limitError says which was hit.
+func (b *build) runSandbox(spec *sandbox.Spec) (*sandbox.Result, error) {
+	ctx, cancel := context.WithCancelCause(b.ctx)
+	defer cancel(nil)
+	// Each stops the builder and waits for nothing.
+	after := func(d time.Duration, e *limitError) *time.Timer {
+		return time.AfterFunc(d, func() { cancel(e) })
+	}
+	if d := b.opt.Timeout; d > 0 {
+		defer after(d, &limitError{result.TimedOut, fmt.Sprintf("building of '%s' timed out after %v", b.name, d)}).Stop()
+	}
+	if d := b.opt.MaxSilent; d > 0 {
+		silence := after(d, &limitError{result.TimedOut, fmt.Sprintf("building of '%s' timed out after %v of silence", b.name, d)})
+		defer silence.Stop()
+		b.log.onWrite = func() { silence.Reset(d) }
+	}
+	b.log.maxSize = b.opt.MaxLogSize
+	b.log.onOverflow = func() {
+		cancel(&limitError{result.LogLimitExceeded, fmt.Sprintf("building of '%s' killed after writing more than %d bytes of log output", b.name, b.opt.MaxLogSize)})
+	}
+	b.log.onLine = b.Watch.Line
+	ended, err := b.opt.Sandbox.Run(ctx, spec, b.log)
+	var limit *limitError
+	if errors.As(context.Cause(ctx), &limit) {
+		return nil, limit
+	}
+	return ended, err
+}
+
+// notRun says what became of a builder that did not come to its own end.
+func (b *build) notRun(err error) *result.BuildError {
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return b.failed(limit.status, limit)
+	}
+	var setup *sandbox.SetupError
+	if errors.As(err, &setup) && setup.Stage == sandbox.StageExec {
+		return b.failf(result.PermanentFailure, "builder for '%s' could not be executed: %w", b.name, err)
+	}
+	return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
+}
+
+// failedBuilder says how a builder failed.
+func (b *build) failedBuilder(ended *sandbox.Result) *result.BuildError {
+	what := fmt.Sprintf("failed with exit code %d", ended.ExitCode)
+	if ended.Signal != 0 {
+		what = fmt.Sprintf("failed due to signal %d (%s)", int(ended.Signal), ended.Signal)
+	}
+	switch {
+	case b.diskFull():
+		return b.failf(result.TransientFailure, "builder for '%s' %s; possibly because the disk is full", b.name, what)
+	case b.fixed(): // a download, as a rule
+		return b.failf(result.TransientFailure, "builder for '%s' %s", b.name, what)
+	}
+	return b.failf(result.PermanentFailure, "builder for '%s' %s", b.name, what)
+}
+
+// leastFree is how many bytes must be free for a failure not to be blamed on a
+// full disk.
+const leastFree = 8 << 20
+
+func (b *build) diskFull() bool {
+	for _, dir := range []string{b.store.ObjectDir(), b.opt.BuildDir} {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err == nil && st.Blocks > 0 && st.Bavail*uint64(st.Bsize) < leastFree {
+			return true
+		}
+	}
+	return false
+}
+
+// finish completes an error, if there is one, with what the log says, and
+// removes what the build leaves behind.
+func (b *build) finish(failure *result.BuildError) {
+	if err := b.log.Close(); err != nil {
+		b.opt.Logger.Warn("build log is incomplete", "drv", b.Path.String(), "err", err)
+	}
+	if failure != nil {
+		b.withLog(failure)
+	}
+	if b.storeTemp != "" {
+		if err := b.store.DropTemp(b.storeTemp); err != nil {
+			b.opt.Logger.Warn("outputs of a build could not be removed", "drv", b.Path.String(), "err", err)
+		}
+	}
+	if b.opt.KeepFailed && failure != nil && b.ctx.Err() == nil {
+		var err error
+		if failure.KeptDir, err = b.scratch.keep(); err != nil {
+			b.opt.Logger.Warn("build directory is kept, but", "drv", b.Path.String(), "err", err)
+		}
+		return
+	}
+	if err := b.scratch.remove(); err != nil {
+		b.opt.Logger.Warn("build directory could not be removed", "drv", b.Path.String(), "err", err)
+	}
+}

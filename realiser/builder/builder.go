@@ -1,0 +1,109 @@
+package builder
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"larder/realiser/result"
+	"larder/store"
+	"larder/store/derivation"
+)
+
+// Builder runs builders. Its methods may be called concurrently.
+type Builder struct {
+	opt   Options
+	store Store
+	dir   store.Dir
+	users userPool
+}
+
+// New makes the directory of the build directories, and removes what killed
+// processes left in it.
+func New(o Options) (*Builder, error) {
+	if err := os.MkdirAll(o.BuildDir, 0o700); err != nil {
+		return nil, fmt.Errorf("build directory: %w", err)
+	}
+	if err := sweepScratch(o.BuildDir); err != nil {
+		o.Logger.Warn("what is left of an earlier build could not be removed", "err", err)
+	}
+	return &Builder{opt: o, store: o.Store, dir: o.Store.Dir(), users: newUserPool(o.BuildUsers)}, nil
+}
+
+// Job is one build that is asked for.
+type Job struct {
+	Path    store.StorePath // of the derivation
+	Drv     *derivation.Derivation
+	Inputs  []store.StorePath          // the closure that the builder sees
+	Outputs map[string]store.StorePath // where the builder makes each of its outputs
+	Absent  map[string]store.StorePath // those that are going to be registered
+	LogPath string                     // where the log is going to be
+	Watch   Watch
+}
+
+// Watch is told how a build goes. Its functions must not wait.
+type Watch struct {
+	Log     func(*Log)        // the log has begun, or (nil) has ended
+	Line    func(line string) // a line of the log
+	Started func()            // the builder is about to run
+	Ended   func()            // the builder exited with 0
+}
+
+// Result is what became of a build. It is there also when the build failed.
+type Result struct {
+	// When the builder ran and what it used; zero if it did not run.
+	Start, Stop        time.Time
+	CPUUser, CPUSystem time.Duration
+	// Outputs are ready to be registered.
+	Outputs []*Output
+
+	build *build
+}
+
+// Output is an output that has left the builder's store directory.
+type Output struct {
+	Name string
+	Info *store.PathInfo
+
+	temp string // its temporary name in the object directory
+	// mismatch: it is not what a fixed-output derivation promised, and Info.Path is
+	// the path that it has a right to.
+	mismatch *result.HashMismatchError
+}
+
+// Register makes the outputs valid, all at once. An output with a hash that was
+// not promised is registered under the path that is right for it, and Register
+// fails all the same. It ends the Result.
+func (r *Result) Register(ctx context.Context) error {
+	b := r.build
+	adds := make([]store.Addition, len(r.Outputs))
+	var mismatch error
+	for i, o := range r.Outputs {
+		for _, k := range b.opt.SecretKeys {
+			o.Info.Sign(b.dir, k)
+		}
+		adds[i] = store.Addition{Info: o.Info, Temp: o.temp}
+		if o.mismatch != nil {
+			mismatch = o.mismatch
+		}
+	}
+	if err := b.store.Register(ctx, adds...); err != nil {
+		r.Discard()
+		return b.withLog(b.failf(result.MiscFailure, "registering the outputs of '%s': %w", b.name, err))
+	}
+	if mismatch != nil {
+		return b.withLog(b.failed(result.OutputRejected, mismatch))
+	}
+	return nil
+}
+
+// Discard removes outputs that are not going to be registered.
+func (r *Result) Discard() {
+	for _, o := range r.Outputs {
+		if err := r.build.store.DropTemp(o.temp); err != nil {
+			r.build.opt.Logger.Warn("a rejected output could not be removed", "path", o.Info.Path.String(), "err", err)
+		}
+	}
+	r.Outputs = nil
+}

@@ -1,0 +1,27 @@
+// Package builder runs builders: one build, from "its inputs are valid" to "its
+// outputs are ready to be registered". Which build runs when, and who waits for
+// it, is the business of the realiser.
+//
+// # Life cycle of a build
+//
+//	identity ── scratch space ── what the builder sees ── sandbox ── outputs ── Result
+//	                                                                           │
+//	                                          Result.Register, or Result.Discard
+//
+// The builder's store is a directory of its own, Spec.BuildStore, inside of one
+// that nobody else can pass through. What a builder makes never lies at its
+// store path before it is registered: it is taken out of the builder's store under
+// a temporary name, made canonical, hashed and scanned for references in one pass,
+// and checked.
+//
+// # Failures
+//
+// The error of [Builder.Run] is always a [*result.BuildError]. InputRejected: the
+// builder was never run; OutputRejected: it exited 0, and what it made is refused.
+//
+// # Traps
+//
+//   - What a builder left behind is hostile until Store.Canonicalise has passed it.
+//   - The caller holds the locks of the outputs, and roots on the inputs, from before
+//     Run until the outputs are registered.
+package builder
