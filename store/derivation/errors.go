@@ -49,3 +49,14 @@ func (e *OutputPathError) Error() string {
 	}
 	return fmt.Sprintf("derivation %s: %s is %s, but should be %s", e.Name, e.What, e.Got, e.Want)
 }
+
+// AttributeError is an attribute of a type that it must not have: see [Options].
+type AttributeError struct {
+	Name      string // of the derivation
+	Attribute string
+	Reason    string // what follows on the name, such as "must be a Boolean"
+}
+
+func (e *AttributeError) Error() string {
+	return fmt.Sprintf("attribute '%s' of derivation '%s' %s", e.Attribute, e.Name, e.Reason)
+}
