@@ -20,6 +20,7 @@ type drvRun struct {
 	path store.StorePath
 	name string // absolute path
 	drv  *derivation.Derivation
+	asks *derivation.Options // of drv
 
 	wanted map[string]store.StorePath // outputs, by name
 	// substitutes tells what became of the attempt to substitute them.
@@ -91,6 +92,9 @@ func (d *drvRun) realise() ending {
 	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
 		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)
 	}
+	if d.asks, err = d.drv.Options(); err != nil {
+		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)
+	}
 	if d.allowSubstitutes() {
 		if done, res := d.trySubstitutes(missing); done {
 			return res
@@ -99,7 +103,7 @@ func (d *drvRun) realise() ending {
 	if d.opt.MaxJobs == NoBuilds {
 		return d.g.failf(result.MiscFailure, "unable to build '%s': no local builds are allowed (max-jobs = 0)", d.name)
 	}
-	if err := d.refuse(d.drv, d.name); err != nil {
+	if err := d.refuse(d.drv, d.asks, d.name); err != nil {
 		return d.g.failed(result.InputRejected, err)
 	}
 	inputs, release, res := d.realiseInputs()
@@ -117,7 +121,7 @@ func (d *drvRun) realise() ending {
 }
 
 func (d *drvRun) allowSubstitutes() bool {
-	return d.opt.AlwaysAllowSubstitutes || boolAttr(d.drv, "allowSubstitutes", true)
+	return d.opt.AlwaysAllowSubstitutes || d.asks.AllowSubstitutes
 }
 
 // trySubstitutes substitutes the missing outputs. It is not done if the
@@ -207,7 +211,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	if !needed {
 		return ending{status: result.AlreadyValid}
 	}
-	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.logPath(d.path)}, release)
+	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.logPath(d.path)}, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
 	}

@@ -36,7 +36,7 @@ func refuseKind(drv *derivation.Derivation, name string) error {
 }
 
 // refuse says why drv can't be built as it is meant to.
-func (r *Realiser) refuse(drv *derivation.Derivation, name string) error {
+func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, name string) error {
 	if builtin, ok := strings.CutPrefix(drv.Builder, builtinPrefix); ok {
 		if slices.Contains(knownBuiltins, builtin) {
 			return fmt.Errorf("derivation '%s' needs the builtin builder '%s', which is not supported", name, builtin)
@@ -48,18 +48,17 @@ func (r *Realiser) refuse(drv *derivation.Derivation, name string) error {
 			return fmt.Errorf("derivation '%s' uses %s ('%s'), which is not supported", name, v.feature, v.name)
 		}
 	}
-	if boolAttr(drv, "__noChroot", false) {
+	if asks.NoChroot {
 		return fmt.Errorf("derivation '%s' has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'", name)
 	}
-	if paths := wordsAttr(drv, "__impureHostDeps"); len(paths) > 0 {
+	if paths := asks.ImpureHostDeps; len(paths) > 0 {
 		return fmt.Errorf("derivation '%s' requested impure path '%s', but it was not in allowed-impure-host-deps", name, paths[0])
 	}
-	return r.refusePlatform(drv, name)
+	return r.refusePlatform(drv, asks.RequiredSystemFeatures, name)
 }
 
 // refusePlatform says why this machine is not one that drv can be built on.
-func (r *Realiser) refusePlatform(drv *derivation.Derivation, name string) error {
-	features := wordsAttr(drv, "requiredSystemFeatures")
+func (r *Realiser) refusePlatform(drv *derivation.Derivation, features []string, name string) error {
 	platform := drv.System == r.opt.System || slices.Contains(r.opt.ExtraPlatforms, drv.System)
 	for _, f := range features {
 		platform = platform && slices.Contains(r.opt.SystemFeatures, f)
@@ -67,21 +66,6 @@ func (r *Realiser) refusePlatform(drv *derivation.Derivation, name string) error
 	if platform {
 		return nil
 	}
-	slices.Sort(features)
 	return fmt.Errorf("a '%s' with features {%s} is required to build '%s', but I am a '%s' with features {%s}", drv.System,
-		strings.Join(slices.Compact(features), ", "), name, r.opt.System, strings.Join(r.opt.SystemFeatures, ", "))
-}
-
-// boolAttr is true exactly if the attribute is "1", as Nix writes true.
-func boolAttr(drv *derivation.Derivation, name string, otherwise bool) bool {
-	v, ok := drv.Env[name]
-	if !ok {
-		return otherwise
-	}
-	return v == "1"
-}
-
-// wordsAttr splits an attribute at white space, as Nix writes lists of strings.
-func wordsAttr(drv *derivation.Derivation, name string) []string {
-	return strings.FieldsFunc(drv.Env[name], func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
+		strings.Join(features, ", "), name, r.opt.System, strings.Join(r.opt.SystemFeatures, ", "))
 }

@@ -3,6 +3,7 @@ package realiser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -175,6 +176,9 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 	missing, err := p.missing(ctx, wanted)
 	if err != nil || len(missing) == 0 {
 		return f, err
+	}
+	if d.asks, err = drv.Options(); err != nil {
+		return f, fmt.Errorf("derivation '%s' is refused: %w", d.name, err)
 	}
 	if d.allowSubstitutes() {
 		var infos []*store.NarInfo

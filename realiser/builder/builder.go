@@ -35,6 +35,7 @@ func New(o Options) (*Builder, error) {
 type Job struct {
 	Path    store.StorePath // of the derivation
 	Drv     *derivation.Derivation
+	Asks    *derivation.Options        // what Drv asks for
 	Inputs  []store.StorePath          // the closure that the builder sees
 	Outputs map[string]store.StorePath // where the builder makes each of its outputs
 	Absent  map[string]store.StorePath // those that are going to be registered

@@ -27,10 +27,9 @@ func (b *build) environment() (map[string]string, error) {
 		"NIX_BUILD_CORES": strconv.Itoa(b.opt.Cores),
 	}
 	rewrite := b.placeholders()
-	asFile := words(b.Drv, "passAsFile")
 	for name, value := range b.Drv.Env {
 		value = rewrite.Replace(value)
-		if !slices.Contains(asFile, name) {
+		if !slices.Contains(b.Asks.PassAsFile, name) {
 			env[name] = value
 			continue
 		}
@@ -46,7 +45,7 @@ func (b *build) environment() (map[string]string, error) {
 	if b.fixed() {
 		// Tells fetchers that the content is going to be checked.
 		env["NIX_OUTPUT_CHECKED"] = "1"
-		for _, name := range words(b.Drv, "impureEnvVars") {
+		for _, name := range b.Asks.ImpureEnvVars {
 			env[name], _ = b.opt.Getenv(name)
 		}
 	}
@@ -142,9 +141,4 @@ func (b *build) makeStoreDir() (err error) {
 		return nil
 	}
 	return errors.Join(os.Chown(b.storeDir, -1, b.user.GID), os.Chmod(b.storeDir, storeMode))
-}
-
-// words splits an attribute at white space, as Nix writes lists of strings.
-func words(drv *derivation.Derivation, name string) []string {
-	return strings.FieldsFunc(drv.Env[name], func(c rune) bool { return strings.ContainsRune(" \t\n\r", c) })
 }
