@@ -10,6 +10,11 @@ type Spec struct {
 	Args []string
 	// Env is the whole environment, each "NAME=value". Nothing is added or inherited.
 	Env []string
+	// Builtin is the name of a builder that is part of the program; Builder, Args and Env are not used then, and the
+	// environment is empty, because LD_PRELOAD and its like are for programs of the derivation's own choice.
+	Builtin string
+	// BuiltinInput is what the builtin gets to know. It exists in memory only, so it may hold secrets.
+	BuiltinInput []byte
 	// Dir is the working directory inside the sandbox. Empty: TmpDirInSandbox.
 	Dir string
 

@@ -11,11 +11,14 @@ import (
 // may still fail to be set up.
 func (s *Spec) Validate() error {
 	for _, p := range []struct{ field, value string }{
-		{"Builder", s.Builder}, {"StoreDir", s.StoreDir}, {"BuildStore", s.BuildStore}, {"BuildDir", s.BuildDir},
+		{"StoreDir", s.StoreDir}, {"BuildStore", s.BuildStore}, {"BuildDir", s.BuildDir},
 	} {
 		if err := checkPath(p.value); err != nil {
 			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
 		}
+	}
+	if err := s.validateProgram(); err != nil {
+		return err
 	}
 	for _, p := range []struct{ field, value string }{
 		{"Dir", s.Dir}, {"TmpDirInSandbox", s.TmpDirInSandbox}, {"TmpDir", s.TmpDir},
@@ -38,12 +41,6 @@ func (s *Spec) Validate() error {
 	if s.BuildStore == s.BuildDir {
 		return fmt.Errorf("BuildStore and BuildDir are both %q", s.BuildDir)
 	}
-	if len(s.Args) == 0 {
-		return errors.New("the argument vector (Args) is empty, not even the builder's own name is there")
-	}
-	if err := checkStrings(s.Args, s.Env); err != nil {
-		return err
-	}
 	for _, id := range []struct {
 		field string
 		value int
@@ -63,6 +60,23 @@ func (s *Spec) Validate() error {
 		return fmt.Errorf("DevShmSize %q has a NUL", s.DevShmSize)
 	}
 	return s.validateMounts()
+}
+
+// validateProgram looks at what is executed.
+func (s *Spec) validateProgram() error {
+	if s.Builtin != "" {
+		if s.Builder != "" || len(s.Args) > 0 || len(s.Env) > 0 {
+			return fmt.Errorf("Builtin %q: Builder, Args and Env mean nothing to it", s.Builtin)
+		}
+		return nil
+	}
+	if err := checkPath(s.Builder); err != nil {
+		return fmt.Errorf("Builder %q: %w", s.Builder, err)
+	}
+	if len(s.Args) == 0 {
+		return errors.New("the argument vector (Args) is empty, not even the builder's own name is there")
+	}
+	return checkStrings(s.Args, s.Env)
 }
 
 func (s *Spec) validateMounts() error {

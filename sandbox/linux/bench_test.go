@@ -95,3 +95,11 @@ func bare(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkLaunchBuiltin is a run of a builtin that does nothing: this program is started and linked once more.
+func BenchmarkLaunchBuiltin(b *testing.B) {
+	r, s := newRunner(b), builtinSpec(b, "nothing", "")
+	for b.Loop() {
+		launch(b, r, s)
+	}
+}

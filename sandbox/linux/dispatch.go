@@ -4,13 +4,15 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"larder/sandbox"
 )
 
 // IsChild reports whether a process with these arguments was started by this package for its own purposes.
 func IsChild(args []string) bool {
 	switch len(args) {
 	case 1:
-		return args[0] == launcherName || args[0] == setupName
+		return args[0] == launcherName || args[0] == setupName || args[0] == builtinName
 	case 2:
 		return args[0] == killerName
 	}
@@ -18,8 +20,9 @@ func IsChild(args []string) bool {
 }
 
 // MaybeChild must be the first thing that main (and TestMain) does in a program that uses a Runner or KillUser: they start
-// the same program again. If this is such a process, MaybeChild does its work and does not return.
-func MaybeChild() {
+// the same program again. If this is such a process, MaybeChild does its work and does not return. builtins are all
+// that a Spec.Builtin may name.
+func MaybeChild(builtins ...sandbox.Builtin) {
 	if !IsChild(os.Args) {
 		return
 	}
@@ -29,6 +32,11 @@ func MaybeChild() {
 		err = launch()
 	case setupName:
 		err = setUp()
+	case builtinName:
+		if err := runBuiltin(builtins); err != nil {
+			fmt.Fprintf(os.Stderr, "error: %v\n", err)
+			os.Exit(1)
+		}
 	case killerName:
 		var uid int
 		if uid, err = strconv.Atoi(os.Args[1]); err == nil {

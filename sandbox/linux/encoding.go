@@ -22,12 +22,14 @@ type fields interface {
 
 func eachField(f fields, j *job) {
 	s := j.Spec
-	var filter = string(j.Filter)
-	f.str(&filter)
-	j.Filter = []byte(filter)
+	for _, p := range []*[]byte{&j.Filter, &s.BuiltinInput} {
+		text := string(*p)
+		f.str(&text)
+		*p = []byte(text)
+	}
 	f.flag(&j.HostRoot)
 	for _, p := range []*string{
-		&s.Builder, &s.Dir, &s.StoreDir, &s.BuildStore, &s.BuildDir, &s.TmpDirInSandbox, &s.TmpDir,
+		&s.Builder, &s.Builtin, &s.Dir, &s.StoreDir, &s.BuildStore, &s.BuildDir, &s.TmpDirInSandbox, &s.TmpDir,
 		&s.Platform, &s.Hostname, &s.Domainname, &s.DevShmSize,
 	} {
 		f.str(p)

@@ -42,7 +42,7 @@ func TestJobEncoding(t *testing.T) {
 	var full job
 	n := 0
 	fill(reflect.ValueOf(&full).Elem(), &n)
-	for _, j := range []*job{&full, {Spec: &sandbox.Spec{}, Filter: []byte{}}} {
+	for _, j := range []*job{&full, {Spec: &sandbox.Spec{BuiltinInput: []byte{}}, Filter: []byte{}}} {
 		data := encodeJob(j)
 		back, err := decodeJob(data)
 		if err != nil || !reflect.DeepEqual(back, j) {

@@ -23,7 +23,7 @@ var helpers = map[string]func(){
 }
 
 func TestMain(m *testing.M) {
-	linux.MaybeChild()
+	linux.MaybeChild(builtins...)
 	if name := os.Getenv("LARDER_TEST_HELPER"); name != "" {
 		helpers[name]()
 		return

@@ -28,8 +28,10 @@ import (
 const (
 	launcherName = "larder-launcher"
 	setupName    = "larder-sandbox"
+	builtinName  = "larder-builtin"
 
-	// inheritedFD is the socket that a launcher (control) or set-up process (handover) finds open when it starts.
+	// inheritedFD is what a process finds open when it starts: a launcher and a set-up process a socket (control, handover),
+	// a builtin the file with its call.
 	inheritedFD = 3
 
 	readyByte = '!'

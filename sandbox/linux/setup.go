@@ -111,6 +111,12 @@ func become(j *job, socket *os.File, terminal int) error {
 	if err != nil {
 		return err
 	}
+	var builtin *image
+	if s.Builtin != "" {
+		if builtin, err = openImage(); err != nil {
+			return err
+		}
+	}
 	if err := takeIDs(s); err != nil {
 		return err
 	}
@@ -133,8 +139,16 @@ func become(j *job, socket *os.File, terminal int) error {
 	if err := resetSignals(); err != nil {
 		return err
 	}
+	if builtin != nil {
+		if err := builtin.prepare(s); err != nil {
+			return err
+		}
+	}
 	if _, err := socket.Write([]byte{readyByte}); err != nil {
 		return setupError(sandbox.StageLaunch, "write", "", err)
+	}
+	if builtin != nil {
+		return setupError(sandbox.StageExec, "execve", builtin.path, builtin.exec())
 	}
 	return setupError(sandbox.StageExec, "execve", s.Builder, syscall.Exec(s.Builder, s.Args, s.Env))
 }
