@@ -16,20 +16,21 @@ const module = "larder"
 // allowed says which packages of the project a package may import; a trailing
 // "/..." stands for the package and everything below it. The picture is in docs/architecture.md.
 var allowed = map[string][]string{
-	"store":            {},
-	"nar/tree":         {},
-	"nar":              {"nar/tree"},
-	"sandbox":          {},
-	"store/derivation": {"store"},
-	"store/local":      {"store", "store/derivation", "nar", "nar/tree"},
-	"store/cache":      {"store", "nar"},
-	"sandbox/linux":    {"sandbox"},
-	"realiser":         {"realiser/builder", "realiser/content", "realiser/result", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
-	"realiser/builder": {"realiser/content", "realiser/result", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
-	"realiser/content": {"store", "nar"},
-	"realiser/result":  {"store"},
-	"fusefs":           {"store"},
-	"fusefs/mount":     {"store", "fusefs"},
+	"store":             {},
+	"nar/tree":          {},
+	"nar":               {"nar/tree"},
+	"sandbox":           {},
+	"store/derivation":  {"store"},
+	"store/local":       {"store", "store/derivation", "nar", "nar/tree"},
+	"store/cache":       {"store", "nar"},
+	"sandbox/linux":     {"sandbox"},
+	"realiser":          {"realiser/builder", "realiser/content", "realiser/result", "realiser/userpool", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
+	"realiser/builder":  {"realiser/content", "realiser/result", "realiser/userpool", "store", "store/derivation", "sandbox", "nar", "nar/tree"},
+	"realiser/content":  {"store", "nar"},
+	"realiser/result":   {"store"},
+	"realiser/userpool": {},
+	"fusefs":            {"store"},
+	"fusefs/mount":      {"store", "fusefs"},
 }
 
 // heavy names libraries that only one room may use.
