@@ -1,88 +1,11 @@
 package cache
 
 import (
-	"bufio"
-	"bytes"
-	"compress/bzip2"
-	"errors"
-	"fmt"
 	"io"
 	"strings"
 
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
+	"larder/store/compress"
 )
-
-// maxWindow bounds the memory that a decoder may be made to use by its input: as much as "zstd --long=27", "zstd -22" and
-// "xz -9" need.
-const maxWindow = 128 << 20
-
-// format is a compression that is recognised by its first bytes.
-type format struct {
-	magic string
-	open  func(*bufio.Reader) (io.ReadCloser, error)
-}
-
-var formats = []format{
-	{"\xfd7zXZ\x00", openXZ},
-	{"\x28\xb5\x2f\xfd", openZstd},
-	{"\x1f\x8b", openGzip},
-	{"BZh", openBzip2},
-	{"\x04\x22\x4d\x18", openLZ4},
-	{"LZIP", openXZ},
-	{"\x5d\x00\x00", openXZ},       // .lzma, with the usual parameters
-	{"\x1f\x9d", openUnixCompress}, // compress(1)
-}
-
-// detect stands for a compression that is not told, and may be none.
-const detect = "detect"
-
-// decoder decompresses a stream. As in Nix the name of the compression, from a narinfo, is only believed if it is "none" or
-// "br" (which has no magic number); otherwise the first bytes decide.
-//
-// Decoders give a plain error for corrupt input, and io.EOF only if the input ended where it should.
-func decoder(compression string, src io.Reader) (io.ReadCloser, error) {
-	switch compression {
-	case "none":
-		return io.NopCloser(src), nil
-	case "br":
-		return io.NopCloser(brotli.NewReader(src)), nil
-	}
-	in := bufio.NewReaderSize(src, chunkSize)
-	magic, err := in.Peek(6)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	for _, f := range formats {
-		if bytes.HasPrefix(magic, []byte(f.magic)) {
-			return f.open(in)
-		}
-	}
-	if compression == detect {
-		return io.NopCloser(in), nil
-	}
-	return nil, fmt.Errorf("the file should be compressed by %q, but begins like nothing known", compression)
-}
-
-func openZstd(r *bufio.Reader) (io.ReadCloser, error) {
-	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
-	if err != nil {
-		return nil, err
-	}
-	return d.IOReadCloser(), nil
-}
-
-func openGzip(r *bufio.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
-
-func openBzip2(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(bzip2.NewReader(r)), nil }
-
-func openLZ4(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(lz4.NewReader(r)), nil }
-
-func openUnixCompress(*bufio.Reader) (io.ReadCloser, error) {
-	return nil, errors.New("compress(1) is not supported")
-}
 
 // decodeContent undoes the Content-Encoding of an HTTP body. Some caches store logs and listings in encoded form, and send
 // them so to everybody.
@@ -91,9 +14,38 @@ func decodeContent(encoding string, r io.Reader) (io.ReadCloser, error) {
 	case "", "identity":
 		return io.NopCloser(r), nil
 	case "br":
-		return decoder("br", r)
+		return compress.NewReader("br", r)
 	case "gzip", "x-gzip", "zstd", "xz":
 		return &lazyDecoder{compression: encoding, src: r}, nil
 	}
 	return nil, corruptf("the content encoding %q is not known", encoding)
+}
+
+// lazyDecoder makes the decoder when it is read from: it may have to wait for the first bytes.
+type lazyDecoder struct {
+	compression string
+	src         io.Reader
+	decoder     io.ReadCloser
+}
+
+func (l *lazyDecoder) Read(p []byte) (int, error) {
+	if l.decoder == nil {
+		d, err := compress.NewReader(l.compression, l.src)
+		if err != nil {
+			return 0, corrupt(err)
+		}
+		l.decoder = d
+	}
+	n, err := l.decoder.Read(p)
+	if err != nil && err != io.EOF {
+		err = corrupt(err)
+	}
+	return n, err
+}
+
+func (l *lazyDecoder) Close() error {
+	if l.decoder == nil {
+		return nil
+	}
+	return l.decoder.Close()
 }

@@ -7,6 +7,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"larder/store/compress"
 )
 
 // location is a parsed cache URL. The settings are those of Nix's store URLs.
@@ -84,7 +86,7 @@ func (l *location) set(name, value string) (err error) {
 		l.push.WriteListing, err = parseBool(value)
 	case "compression":
 		l.push.Compression = value
-		err = checkLevel(value, 0)
+		err = compress.Check(value, 0)
 	case "compression-level":
 		l.push.Level, err = strconv.Atoi(value)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"larder/store"
+	"larder/store/compress"
 )
 
 // Log opens the build log of a derivation, decompressed, store.ErrNotFound if the cache has none. It may be of any length.
@@ -18,6 +19,6 @@ func (c *Cache) Log(ctx context.Context, drv store.StorePath) (io.ReadCloser, er
 		return nil, c.fail(op, err)
 	}
 	s := &stream{cache: c, op: op, ctx: ctx, cancel: cancel, src: src, raw: tracked{r: src}}
-	s.decoded = newReadAhead(s.decode(detect), decodedAhead)
+	s.decoded = newReadAhead(s.decode(compress.Detect), decodedAhead)
 	return s, nil
 }

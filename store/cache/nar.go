@@ -115,32 +115,3 @@ func (s *stream) Close() error {
 	s.src.Close()
 	return nil
 }
-
-// lazyDecoder makes the decoder when it is read from: it may have to wait for the first bytes.
-type lazyDecoder struct {
-	compression string
-	src         io.Reader
-	decoder     io.ReadCloser
-}
-
-func (l *lazyDecoder) Read(p []byte) (int, error) {
-	if l.decoder == nil {
-		d, err := decoder(l.compression, l.src)
-		if err != nil {
-			return 0, corrupt(err)
-		}
-		l.decoder = d
-	}
-	n, err := l.decoder.Read(p)
-	if err != nil && err != io.EOF {
-		err = corrupt(err)
-	}
-	return n, err
-}
-
-func (l *lazyDecoder) Close() error {
-	if l.decoder == nil {
-		return nil
-	}
-	return l.decoder.Close()
-}

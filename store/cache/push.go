@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"larder/store"
+	"larder/store/compress"
 )
 
 // PathSource is where pushed paths come from; *local.Store is one.
@@ -54,7 +55,7 @@ func (c *Cache) Push(ctx context.Context, src PathSource, paths []store.StorePat
 	setDefault(&o.Level, c.location.push.Level)
 	setDefault(&o.Jobs, 1)
 	o.WriteListing = o.WriteListing || c.location.push.WriteListing
-	if err := checkLevel(o.Compression, o.Level); err != nil {
+	if err := compress.Check(o.Compression, o.Level); err != nil {
 		return c.fail(op, err)
 	}
 	root, err := c.prepare()

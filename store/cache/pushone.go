@@ -11,6 +11,7 @@ import (
 
 	"larder/nar"
 	"larder/store"
+	"larder/store/compress"
 )
 
 // one pushes one path.
@@ -95,7 +96,7 @@ func (p *push) writeNAR(ctx context.Context, info *store.PathInfo) (*store.NarIn
 	}
 	defer f.discard()
 	file := &hashing{w: f, hash: sha256.New()}
-	enc, err := encoder(p.opt.Compression, p.opt.Level, file)
+	enc, err := compress.NewWriter(p.opt.Compression, p.opt.Level, file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,7 +111,7 @@ func (p *push) writeNAR(ctx context.Context, info *store.PathInfo) (*store.NarIn
 	}
 	n := &store.NarInfo{PathInfo: *info.Clone(), Compression: p.opt.Compression, FileSize: uint64(file.size)}
 	n.FileHash = store.SumOf(store.SHA256, file.hash)
-	n.URL = "nar/" + n.FileHash.Encode(store.Nix32) + ".nar" + encoders[p.opt.Compression].suffix
+	n.URL = "nar/" + n.FileHash.Encode(store.Nix32) + ".nar" + compress.Suffix(p.opt.Compression)
 	return n, listing, f.commit(n.URL)
 }
 

@@ -1,4 +1,4 @@
-package cache
+package compress
 
 /*
 #cgo LDFLAGS: -llzma
@@ -185,7 +185,7 @@ func newXZWriter(dst io.Writer, level int) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &xzWriter{lzma: l, dst: dst, buf: make([]byte, chunkSize)}, nil
+	return &xzWriter{lzma: l, dst: dst, buf: make([]byte, bufferSize)}, nil
 }
 
 func (w *xzWriter) Write(p []byte) (int, error) {

@@ -1,4 +1,4 @@
-package cache
+package compress
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 
 // encoding is a compression that can be written.
 type encoding struct {
-	suffix         string // of a NAR's file name
+	suffix         string // of a file name
 	low, high, std int    // levels
 	open           func(w io.Writer, level int) (io.WriteCloser, error)
 }
@@ -26,26 +26,29 @@ var encoders = map[string]encoding{
 	"br":    {".br", 0, 11, 6, func(w io.Writer, level int) (io.WriteCloser, error) { return brotli.NewWriterLevel(w, level), nil }},
 }
 
-// encoder compresses what is written to it; Close completes it. Level 0 means the usual one.
-func encoder(compression string, level int, w io.Writer) (io.WriteCloser, error) {
-	if err := checkLevel(compression, level); err != nil {
+// NewWriter compresses what is written to it, for w. Close completes that, and does not close w. Level 0 means the usual one.
+func NewWriter(method string, level int, w io.Writer) (io.WriteCloser, error) {
+	if err := Check(method, level); err != nil {
 		return nil, err
 	}
-	e := encoders[compression]
+	e := encoders[method]
 	if level == 0 {
 		level = e.std
 	}
 	return e.open(w, level)
 }
 
-// checkLevel says what is wrong with a compression and its level.
-func checkLevel(compression string, level int) error {
-	e, ok := encoders[compression]
+// Suffix is how names of files end that NewWriter makes with this method: "" or ".xz", for example.
+func Suffix(method string) string { return encoders[method].suffix }
+
+// Check says what is wrong with a method and its level, for NewWriter.
+func Check(method string, level int) error {
+	e, ok := encoders[method]
 	if !ok {
-		return fmt.Errorf("unknown compression method %q", compression)
+		return fmt.Errorf("unknown compression method %q", method)
 	}
 	if level != 0 && (level < e.low || level > e.high) {
-		return fmt.Errorf("compression level %d: %s has %d to %d", level, compression, e.low, e.high)
+		return fmt.Errorf("compression level %d: %s has %d to %d", level, method, e.low, e.high)
 	}
 	return nil
 }
