@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,32 +43,6 @@ func orUnlimited(d time.Duration) time.Duration {
 
 // orNothing: 0 stands for not at all in the configuration, and for the default in the library.
 func orNothing(d time.Duration) time.Duration { return max(d, time.Nanosecond) }
-
-func (e *Engine) openCaches(ctx context.Context) (caches []*cache.Cache, err error) {
-	o, err := CacheOptions(e.config)
-	if err != nil {
-		return nil, err
-	}
-	o.Logger = e.log
-	if !e.opt.ReadOnly {
-		o.Memory = e.store
-	}
-	defer func() {
-		if err != nil {
-			for _, c := range caches {
-				err = errors.Join(err, c.Close())
-			}
-		}
-	}()
-	for _, url := range e.config.Substituters {
-		c, err := cache.Open(ctx, url, o)
-		if err != nil {
-			return caches, fmt.Errorf("setting substituters: %w", err)
-		}
-		caches = append(caches, c)
-	}
-	return caches, nil
-}
 
 const maxKeyFile = 4096 // bytes
 
