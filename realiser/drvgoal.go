@@ -222,6 +222,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 	job.Watch = builder.Watch{
 		Log:     func(l *builder.Log) { d.graph.setLog(d.g, l) },
+		Waiting: func(what string) { d.enter(d.g, PhaseLocked, what) },
 		Started: func() { d.enter(d.g, PhaseBuilding, "") },
 		Ended:   func() { d.enter(d.g, PhaseRegistering, "") },
 		Line: func(line string) {

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"larder/realiser/builder"
 	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
@@ -143,8 +142,6 @@ func TestOptionsAreChecked(t *testing.T) {
 		"jobs":       func(o *Options) { o.MaxJobs = -2 },
 		"build dir":  func(o *Options) { o.BuildDir = "build" },
 		"log dir":    func(o *Options) { o.LogDir = "" },
-		"root user":  func(o *Options) { o.BuildUsers = []builder.BuildUser{{UID: 0, GID: 0}} },
-		"user twice": func(o *Options) { o.BuildUsers = []builder.BuildUser{{UID: 5, GID: 5}, {UID: 5, GID: 6}} },
 		"timeout":    func(o *Options) { o.Timeout = -1 },
 	} {
 		o := good

@@ -15,7 +15,6 @@ import (
 
 	"larder/nar"
 	"larder/realiser"
-	"larder/realiser/builder"
 	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
@@ -154,18 +153,15 @@ func TestLinksBetweenOutputs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run builders as other users, whose files change their owner")
 	}
-	const uid = 30001
 	build := fakeBuilder(func(spec *sandbox.Spec) error {
+		uid := spec.HostUID
 		a, b := outputOf(spec, "out"), outputOf(spec, "dev")
 		return errors.Join(os.Mkdir(a, 0o755), os.Mkdir(b, 0o755), os.Chown(a, uid, uid), os.Chown(b, uid, uid),
 			os.WriteFile(a+"/file", []byte("x"), 0o755), os.Chown(a+"/file", uid, uid), os.Link(a+"/file", b+"/file"))
 	})
 	s := openStore(t)
 	drv := addDerivation(t, s, &derivation.Derivation{Outputs: map[string]derivation.Output{"out": {}, "dev": {}}})
-	r := open(t, s, build, func(o *realiser.Options) {
-		o.BuildUsers = []builder.BuildUser{{UID: uid, GID: uid}}
-		o.MaxJobs = 1
-	})
+	r := open(t, s, build, func(o *realiser.Options) { o.Users = buildUsers(t) })
 	if res := realise(t, r, drv); res.Err != nil {
 		t.Error(res.Err)
 	}

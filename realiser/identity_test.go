@@ -10,7 +10,8 @@ import (
 
 	"larder/nar/tree"
 	"larder/realiser"
-	"larder/realiser/builder"
+	"larder/realiser/userpool"
+	"larder/sandbox/linux"
 	"larder/store"
 	"larder/store/derivation"
 	"larder/store/local"
@@ -48,15 +49,26 @@ func buildIdentityCases(t *testing.T, change func(*realiser.Options)) {
 	}
 }
 
+// buildUsers are ids that no account has. Their locks are the machine's.
+func buildUsers(t testing.TB) *userpool.Pool {
+	t.Helper()
+	p, err := userpool.New(userpool.Options{Dir: userpool.DefaultDir, Ranges: true, Kill: linux.KillUser})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Lends() {
+		t.Skip("no ids of the kernel are left for build users in this user namespace")
+	}
+	return p
+}
+
 // Builders that run as build users make the same.
 func TestBuildUsers(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run builders as other users")
 	}
-	buildIdentityCases(t, func(o *realiser.Options) {
-		o.BuildUsers = []builder.BuildUser{{UID: 30001, GID: 30000}, {UID: 30002, GID: 30000}}
-	})
+	buildIdentityCases(t, func(o *realiser.Options) { o.Users = buildUsers(t) })
 }
 
 // unprivilegedTest says to the test binary that it runs as a user without privileges.

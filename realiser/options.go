@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"larder/realiser/builder"
+	"larder/realiser/userpool"
 	"larder/sandbox"
 	"larder/store"
 )
@@ -38,8 +39,8 @@ type Options struct {
 	BuildDir     string          // host directory for the builders' scratch space; made if absent
 	// SandboxBuildDir is where a builder sees its scratch space (sandbox-build-dir); "": /build.
 	SandboxBuildDir string
-	LogDir          string              // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
-	BuildUsers      []builder.BuildUser // who builders run as; none: whoever runs this process
+	LogDir          string         // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
+	Users           *userpool.Pool // who builders run as; nil: whoever runs this process
 	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
 	Getenv func(name string) (string, bool)
 
@@ -78,21 +79,11 @@ func (o Options) withDefaults() (Options, error) {
 			return o, fmt.Errorf("realiser: %s %q is not an absolute path", d.what, d.path)
 		}
 	}
-	seen := map[int]bool{}
-	for _, u := range o.BuildUsers {
-		if u.UID <= 0 || u.GID < 0 || seen[u.UID] {
-			return o, fmt.Errorf("realiser: build user %d:%d is root, invalid or there twice", u.UID, u.GID)
-		}
-		seen[u.UID] = true
-	}
 	if o.SandboxBuildDir != "" && !filepath.IsAbs(o.SandboxBuildDir) {
 		return o, fmt.Errorf("realiser: SandboxBuildDir %q is not an absolute path", o.SandboxBuildDir)
 	}
 	setDefault(&o.SandboxBuildDir, "/build")
 	setDefault(&o.MaxJobs, 1)
-	if len(o.BuildUsers) > 0 {
-		o.MaxJobs = min(o.MaxJobs, len(o.BuildUsers))
-	}
 	setDefault(&o.MaxSubstitutionJobs, 16)
 	setDefault(&o.Cores, runtime.NumCPU())
 	setDefault(&o.LogLines, 10)
@@ -103,6 +94,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.ExtraPlatforms == nil && o.System == "x86_64-linux" {
 		o.ExtraPlatforms = []string{"i686-linux"}
+	}
+	if o.Users == nil {
+		var err error
+		if o.Users, err = userpool.New(userpool.Options{}); err != nil {
+			return o, err
+		}
 	}
 	o.SystemFeatures = slices.Sorted(slices.Values(o.SystemFeatures))
 	if o.Getenv == nil {

@@ -42,7 +42,7 @@ func New(o Options) (*Realiser, error) {
 	}
 	b, err := builder.New(builder.Options{
 		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxPaths: o.SandboxPaths, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
-		BuildUsers: o.BuildUsers, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
+		Users: o.Users, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
 		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"larder/realiser/result"
+	"larder/realiser/userpool"
 	"larder/sandbox"
 )
 
@@ -19,7 +20,7 @@ type build struct {
 	ctx  context.Context
 	name string // the derivation's, as an absolute path
 
-	user      BuildUser
+	user      *userpool.Lock // nil: not yet, or not any more
 	scratch   *scratch
 	storeTemp string // temporary name of the builder's store directory, "" if not made
 	storeDir  string
@@ -57,19 +58,18 @@ func (b *Builder) Run(ctx context.Context, job *Job) (*Result, error) {
 	r := &build{Builder: b, Job: job, ctx: ctx, name: b.dir.Join(job.Path)}
 	r.result = &Result{build: r}
 	if err := r.run(); err != nil {
+		r.releaseUser()
 		return r.result, err
 	}
 	return r.result, nil
 }
 
 func (b *build) run() (failure *result.BuildError) {
-	var release func()
 	var err error
-	if b.user, release, err = b.users.take(); err != nil {
+	if b.user, err = b.opt.Users.Acquire(b.ctx, func() { b.Watch.Waiting("build user") }); err != nil {
 		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
 	}
-	defer release()
-	if b.scratch, err = newScratch(b.opt.BuildDir, b.Drv.Name, b.user); err != nil {
+	if b.scratch, err = newScratch(b.opt.BuildDir, b.Drv.Name, b.user.Identity); err != nil {
 		return b.failed(result.MiscFailure, err)
 	}
 	b.log = newLog(b.LogPath, b.opt.LogLines)
@@ -100,6 +100,14 @@ func (b *build) run() (failure *result.BuildError) {
 	}
 	b.Watch.Ended()
 	return b.collect()
+}
+
+// releaseUser gives the build's user to others; nothing belongs to it any more.
+func (b *build) releaseUser() {
+	if b.user != nil {
+		b.user.Release()
+		b.user = nil
+	}
 }
 
 // runSandbox runs the builder within its limits; *limitError says which was hit.

@@ -16,7 +16,6 @@ type Builder struct {
 	opt   Options
 	store Store
 	dir   store.Dir
-	users userPool
 }
 
 // New makes the directory of the build directories, and removes what killed
@@ -28,7 +27,7 @@ func New(o Options) (*Builder, error) {
 	if err := sweepScratch(o.BuildDir); err != nil {
 		o.Logger.Warn("what is left of an earlier build could not be removed", "err", err)
 	}
-	return &Builder{opt: o, store: o.Store, dir: o.Store.Dir(), users: newUserPool(o.BuildUsers)}, nil
+	return &Builder{opt: o, store: o.Store, dir: o.Store.Dir()}, nil
 }
 
 // Job is one build that is asked for.
@@ -47,11 +46,13 @@ type Job struct {
 type Watch struct {
 	Log     func(*Log)        // the log has begun, or (nil) has ended
 	Line    func(line string) // a line of the log
+	Waiting func(what string) // the build waits for something that others hold
 	Started func()            // the builder is about to run
 	Ended   func()            // the builder exited with 0
 }
 
-// Result is what became of a build. It is there also when the build failed.
+// Result is what became of a build. It is there also when the build failed. If it
+// did not, the build's user is in use until Register or Discard.
 type Result struct {
 	// When the builder ran and what it used; zero if it did not run.
 	Start, Stop        time.Time
@@ -78,6 +79,7 @@ type Output struct {
 // fails all the same. It ends the Result.
 func (r *Result) Register(ctx context.Context) error {
 	b := r.build
+	defer b.releaseUser()
 	adds := make([]store.Addition, len(r.Outputs))
 	var mismatch error
 	for i, o := range r.Outputs {
@@ -99,8 +101,13 @@ func (r *Result) Register(ctx context.Context) error {
 	return nil
 }
 
-// Discard removes outputs that are not going to be registered.
+// Discard removes outputs that are not going to be registered. It ends the Result.
 func (r *Result) Discard() {
+	r.discard()
+	r.build.releaseUser()
+}
+
+func (r *Result) discard() {
 	for _, o := range r.Outputs {
 		if err := r.build.store.DropTemp(o.temp); err != nil {
 			r.build.opt.Logger.Warn("a rejected output could not be removed", "path", o.Info.Path.String(), "err", err)

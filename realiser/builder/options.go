@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"time"
 
+	"larder/realiser/userpool"
 	"larder/sandbox"
 	"larder/store"
+	"larder/store/derivation"
 )
 
 // Store is what a build needs of the local store.
@@ -25,6 +27,10 @@ type Store interface {
 	// Canonicalise gives the tree at temp the metadata of a store object, and
 	// refuses what a builder must not leave behind. uid is who must own it, -1 for anybody.
 	Canonicalise(ctx context.Context, temp string, uid int) error
+	PathInfo(ctx context.Context, p store.StorePath) (*store.PathInfo, error)
+	Closure(ctx context.Context, paths []store.StorePath) ([]store.StorePath, error)
+	Derivation(ctx context.Context, p store.StorePath) (*derivation.Derivation, error)
+
 	// Register makes all of them valid at once, or none.
 	Register(ctx context.Context, adds ...store.Addition) error
 }
@@ -46,7 +52,7 @@ type Options struct {
 	SandboxPaths    []sandbox.Mount
 	BuildDir        string
 	SandboxBuildDir string
-	BuildUsers      []BuildUser
+	Users           *userpool.Pool
 	Getenv          func(name string) (string, bool)
 	KeepFailed      bool
 	SecretKeys      []store.SecretKey
@@ -58,9 +64,4 @@ type Options struct {
 
 	Now    func() time.Time
 	Logger *slog.Logger
-}
-
-// BuildUser is an identity on the host that builders run under, one build at a time.
-type BuildUser struct {
-	UID, GID int
 }

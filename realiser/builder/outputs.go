@@ -23,7 +23,7 @@ import (
 // out of its store, ready to be registered.
 func (b *build) collect() *result.BuildError {
 	if err := b.takeAll(); err != nil {
-		b.result.Discard()
+		b.result.discard()
 		return b.failed(result.OutputRejected, err)
 	}
 	return nil

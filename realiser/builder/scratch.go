@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"larder/nar/tree"
-	"larder/sandbox"
+	"larder/realiser/userpool"
 )
 
 const (
@@ -32,7 +32,7 @@ type scratch struct {
 
 // newScratch makes the directories below parent. They belong to the user that
 // will build, who sees them through the sandbox only.
-func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
+func newScratch(parent, name string, user userpool.Identity) (s *scratch, err error) {
 	dir, err := os.MkdirTemp(parent, scratchPrefix+name+"-")
 	if err != nil {
 		return nil, fmt.Errorf("build directory: %w", err)
@@ -55,7 +55,7 @@ func newScratch(parent, name string, user BuildUser) (s *scratch, err error) {
 	if err := os.Chmod(s.tmp, fs.ModeSticky|0o777); err != nil {
 		return nil, err
 	}
-	return s, user.own(s.build)
+	return s, user.Own(s.build)
 }
 
 // lockDir opens a directory and locks it, or fails if another process has.
@@ -113,12 +113,4 @@ func sweepScratch(parent string) error {
 		errs = append(errs, tree.Remove(context.Background(), dir), lock.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// own gives a file to the user.
-func (u BuildUser) own(path string) error {
-	if u.UID == sandbox.CallingUser {
-		return nil
-	}
-	return os.Lchown(path, u.UID, u.GID)
 }

@@ -2,10 +2,12 @@ package builder
 
 import (
 	"errors"
-	"larder/sandbox"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"larder/realiser/userpool"
+	"larder/sandbox"
 )
 
 func TestStaleBuildDirectories(t *testing.T) {
@@ -14,11 +16,11 @@ func TestStaleBuildDirectories(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(stale, "build", "d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	used, err := newScratch(parent, "used", BuildUser{sandbox.CallingUser, sandbox.CallingUser})
+	used, err := newScratch(parent, "used", userpool.Identity{UID: sandbox.CallingUser, GID: sandbox.CallingUser})
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed, err := newScratch(parent, "failed", BuildUser{sandbox.CallingUser, sandbox.CallingUser})
+	failed, err := newScratch(parent, "failed", userpool.Identity{UID: sandbox.CallingUser, GID: sandbox.CallingUser})
 	if err != nil {
 		t.Fatal(err)
 	}

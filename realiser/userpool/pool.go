@@ -12,6 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// DefaultDir is where Nix has its locks.
+const DefaultDir = "/nix/var/nix"
+
 // CallingUser as UID and GID stands for whoever runs this process, as in package sandbox.
 const CallingUser = -1
 

@@ -24,7 +24,12 @@ type Config struct {
 	Timeout, MaxSilentTime         time.Duration
 	MaxLogSize                     Size
 	LogLines                       Count
-	BuildDir, BuildUsersGroup      string
+	BuildDir                       string
+
+	BuildUsersGroup  string
+	AutoAllocateUIDs bool
+	StartID, IDCount Count
+	UserPoolDir      string
 
 	SandboxPaths      []string
 	SandboxBuildDir   string

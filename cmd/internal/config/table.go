@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"path"
 	"runtime"
+	"strconv"
 	"strings"
 
+	"larder/realiser/userpool"
 	"larder/store"
 )
 
@@ -105,8 +107,20 @@ var table = []Setting{
 		Doc:   "Where build directories are made. Empty: builds in state-dir.",
 		field: func(c *Config) any { return &c.BuildDir }},
 	{Name: "build-users-group", Default: "",
-		Doc:   "The group whose members builders run as, one build at a time each, if Larder runs as root. Empty: as users without a name, from 872415232 on.",
+		Doc:   "The group whose members builders run as, one build at a time each, if Larder runs as root. Empty: as users without a name, as with auto-allocate-uids.",
 		field: func(c *Config) any { return &c.BuildUsersGroup }},
+	{Name: "auto-allocate-uids", Default: "false",
+		Doc:   "Whether builders run as users without a name even if there is a build-users-group, if Larder runs as root.",
+		field: func(c *Config) any { return &c.AutoAllocateUIDs }},
+	{Name: "start-id", Default: strconv.Itoa(userpool.DefaultStartID),
+		Doc:   "The first user id and group id of users without a name. Each build has 65536 of them.",
+		field: func(c *Config) any { return &c.StartID }},
+	{Name: "id-count", Default: strconv.Itoa(userpool.DefaultIDCount),
+		Doc:   "How many ids, from start-id on, there are for users without a name.",
+		field: func(c *Config) any { return &c.IDCount }},
+	{Name: "userpool-dir", Default: userpool.DefaultDir, check: checkAbsolute,
+		Doc:   "Where the locks of user ids are, in userpool and userpool2. Everybody who builds on this machine as root must have the same directory, Nix too: who holds a lock kills what runs under the id.",
+		field: func(c *Config) any { return &c.UserPoolDir }},
 
 	// Sandbox.
 	{Name: "sandbox-paths", Aliases: []string{"build-chroot-dirs", "build-sandbox-paths"}, Default: "", check: checkSandboxPath,

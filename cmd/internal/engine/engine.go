@@ -13,6 +13,7 @@ import (
 	"larder/cmd/internal/control"
 	"larder/realiser"
 	"larder/store"
+	"larder/store/cache"
 	"larder/store/derivation"
 	"larder/store/local"
 )
@@ -39,7 +40,7 @@ type Engine struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	shown    Shown // nil while no file system shows the objects
-	sources  []substituter
+	caches   []*cache.Cache
 	sandbox  *sandbox
 	realiser *realiser.Realiser // nil until it is needed
 }
@@ -107,22 +108,22 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	if o.SecretKeys, err = ReadKeys(c.SecretKeyFiles); err != nil {
 		return o, err
 	}
-	if o.BuildUsers, err = buildUsers(c.BuildUsersGroup, max(1, int(c.MaxJobs)), os.Geteuid()); err != nil {
+	if o.Users, err = buildUsers(c, os.Geteuid()); err != nil {
 		return o, err
 	}
 	if o.SandboxPaths, err = sandboxMounts(c.SandboxPaths); err != nil {
 		return o, err
 	}
-	if e.sources == nil {
-		if e.sources, err = e.openSubstituters(ctx); err != nil {
+	if e.caches == nil {
+		if e.caches, err = e.openCaches(ctx); err != nil {
 			return o, err
 		}
 	}
-	for _, s := range e.sources {
-		o.Substituters = append(o.Substituters, s)
+	for _, c := range e.caches {
+		o.Substituters = append(o.Substituters, c)
 	}
 	e.sandbox = &sandbox{devShmSize: c.SandboxDevShmSize}
-	if len(o.BuildUsers) > 0 { // else builders could make mount points of their own that look like ours
+	if o.Users.Lends() { // else builders could make mount points of their own that look like ours
 		e.sandbox.mountPoints = filepath.Join(e.store.StateDir(), "mount-points")
 	}
 	o.Sandbox = e.sandbox
@@ -134,7 +135,7 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	was := e.closed
 	e.closed = true
-	realiser, sandbox, sources := e.realiser, e.sandbox, e.sources // they do not change any more
+	realiser, sandbox, caches := e.realiser, e.sandbox, e.caches // they do not change any more
 	e.mu.Unlock()
 	if was {
 		return nil
@@ -146,8 +147,8 @@ func (e *Engine) Close() error {
 	if sandbox != nil {
 		errs = append(errs, sandbox.Close())
 	}
-	for _, s := range sources {
-		errs = append(errs, s.Close())
+	for _, c := range caches {
+		errs = append(errs, c.Close())
 	}
 	return errors.Join(append(errs, e.store.Close())...)
 }

@@ -184,12 +184,6 @@ func TestConfigurationErrors(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if os.Geteuid() == 0 {
-		e := open(t, [2]string{"build-users-group", "no-such-group"})
-		if _, err := e.Realiser(t.Context()); err == nil || !strings.Contains(err.Error(), `there is no group "no-such-group"`) {
-			t.Errorf("build-users-group: %v", err)
-		}
-	}
 }
 
 func TestClosed(t *testing.T) {

@@ -1,40 +1,38 @@
 package engine
 
 import (
-	"larder/realiser/builder"
-	"strings"
+	"os"
 	"testing"
+
+	"larder/cmd/internal/config"
 )
 
-func TestOwnUsers(t *testing.T) {
-	for _, c := range []struct {
-		uidMap string
-		want   int
-	}{
-		{"         0          0 4294967295\n", 3},
-		{"0 100000 65536\n", 0},
-		{"0 100000 65536\n872415232 872415232 2\n", 0},
-		{"0 100000 65536\n872415232 872415232 3\n", 3},
-	} {
-		users, err := ownUsers(3, strings.NewReader(c.uidMap))
-		if err != nil || len(users) != c.want {
-			t.Errorf("%q: %v, %v", c.uidMap, users, err)
-		}
-		seen := map[builder.BuildUser]bool{}
-		for _, u := range users {
-			if seen[u] || u.UID < 65536 || u.GID != u.UID {
-				t.Errorf("%q: %v", c.uidMap, users)
-			}
-			seen[u] = true
-		}
+func TestBuildUsers(t *testing.T) {
+	c := config.Default()
+	if p, err := buildUsers(c, 1000); err != nil || p.Lends() {
+		t.Errorf("a plain user: %v", err)
 	}
-	if _, err := ownUsers(1, strings.NewReader("nonsense")); err == nil {
-		t.Error("nonsense is a map")
+	c.BuildUsersGroup = "nixbld"
+	if p, err := buildUsers(c, 0); err != nil || !p.Lends() {
+		t.Errorf("root, with a group: %v", err)
 	}
-	if users, err := buildUsers("", 2, 1000); err != nil || users != nil {
-		t.Errorf("a plain user has build users: %v, %v", users, err)
+	c.BuildUsersGroup, c.UserPoolDir = "", t.TempDir()
+	p, err := buildUsers(c, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if users, err := buildUsers("", 2, 0); err != nil || users != nil && len(users) != 2 {
-		t.Errorf("root has %v, %v", users, err)
+	if text, err := os.ReadFile("/proc/self/uid_map"); err != nil || string(text) != "         0          0 4294967295\n" {
+		t.Skipf("root has ids of nobody where all ids exist: %v %q", err, text)
+	}
+	if !p.Lends() {
+		t.Error("root has none, without a group")
+	}
+	c.AutoAllocateUIDs, c.StartID = true, 5
+	if _, err := buildUsers(c, 0); err != nil {
+		t.Error(err)
+	}
+	c.IDCount = 5
+	if _, err := buildUsers(c, 0); err == nil {
+		t.Error("five ids for builds that have 65536 each")
 	}
 }
