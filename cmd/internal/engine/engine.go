@@ -13,7 +13,6 @@ import (
 	"larder/cmd/internal/control"
 	"larder/realiser"
 	"larder/store"
-	"larder/store/cache"
 	"larder/store/derivation"
 	"larder/store/local"
 )
@@ -40,7 +39,7 @@ type Engine struct {
 	mu       sync.Mutex // guards what follows
 	closed   bool
 	shown    Shown // nil while no file system shows the objects
-	caches   []*cache.Cache
+	sources  []substituter
 	sandbox  *sandbox
 	realiser *realiser.Realiser // nil until it is needed
 }
@@ -114,13 +113,13 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	if o.SandboxPaths, err = sandboxMounts(c.SandboxPaths); err != nil {
 		return o, err
 	}
-	if e.caches == nil {
-		if e.caches, err = e.openCaches(ctx); err != nil {
+	if e.sources == nil {
+		if e.sources, err = e.openSubstituters(ctx); err != nil {
 			return o, err
 		}
 	}
-	for _, c := range e.caches {
-		o.Substituters = append(o.Substituters, c)
+	for _, s := range e.sources {
+		o.Substituters = append(o.Substituters, s)
 	}
 	e.sandbox = &sandbox{devShmSize: c.SandboxDevShmSize}
 	if o.Users.Lends() { // else builders could make mount points of their own that look like ours
@@ -135,7 +134,7 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	was := e.closed
 	e.closed = true
-	realiser, sandbox, caches := e.realiser, e.sandbox, e.caches // they do not change any more
+	realiser, sandbox, sources := e.realiser, e.sandbox, e.sources // they do not change any more
 	e.mu.Unlock()
 	if was {
 		return nil
@@ -147,8 +146,8 @@ func (e *Engine) Close() error {
 	if sandbox != nil {
 		errs = append(errs, sandbox.Close())
 	}
-	for _, c := range caches {
-		errs = append(errs, c.Close())
+	for _, s := range sources {
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(append(errs, e.store.Close())...)
 }
