@@ -24,6 +24,7 @@ import (
 //	x final 0 temp         intent                 a rename that may be under way, or is not known to be durable
 //	g link                 path                   what a user's root pointed to
 //	l number               time                   last use
+//	f digest name          failure                a build that failed for good
 //	m word                 -                      the schema, the store directory, the highest number handed out
 const (
 	tablePath        = 'p'
@@ -41,6 +42,7 @@ const (
 	tableIntent      = 'x'
 	tableRoot        = 'g'
 	tableLastUse     = 'l'
+	tableFailure     = 'f'
 	tableMeta        = 'm'
 )
 
