@@ -50,7 +50,7 @@ func (d *drvRun) load(wanted outputSet) ending {
 	if valid, err := d.valid(d.g.ctx, d.path); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	} else if !valid {
-		goals, err := d.await(d.g, false, []want{{key: key{substitutionGoal, d.path}}})
+		goals, err := d.await(d.g, false, []want{{key: key{kind: substitutionGoal, path: d.path}}})
 		if err != nil {
 			return d.g.failed(result.MiscFailure, err)
 		}
@@ -129,7 +129,7 @@ func (d *drvRun) allowSubstitutes() bool {
 func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res ending) {
 	wants := make([]want, len(missing))
 	for i, p := range missing {
-		wants[i] = want{key: key{substitutionGoal, p}}
+		wants[i] = want{key: key{kind: substitutionGoal, path: p}}
 	}
 	goals, err := d.await(d.g, true, wants)
 	if err != nil {

@@ -47,6 +47,7 @@ type Event struct {
 	Goal    uint64          `json:"goal,omitempty"`
 	Kind    string          `json:"kind,omitempty"` // "path", "substitution", "derivation"
 	Path    store.StorePath `json:"path,omitzero"`
+	Mode    Mode            `json:"mode,omitzero"`   // of the goal
 	Caller  store.Caller    `json:"caller,omitzero"` // of the oldest request that wants the goal
 
 	Phase      Phase         `json:"phase,omitempty"`
@@ -174,7 +175,7 @@ func (e *events) close() {
 func (r *Realiser) event(g *goal, t EventType) Event {
 	r.graph.mu.Lock()
 	defer r.graph.mu.Unlock()
-	return Event{Type: t, Goal: g.id, Kind: g.key.kind.String(), Path: g.key.path, Caller: g.urgency.caller}
+	return Event{Type: t, Goal: g.id, Kind: g.key.kind.String(), Path: g.key.path, Mode: g.key.mode, Caller: g.urgency.caller}
 }
 
 // enter notes and tells what a goal does from now on.

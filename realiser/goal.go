@@ -25,6 +25,7 @@ func (k goalKind) String() string {
 type key struct {
 	kind goalKind
 	path store.StorePath
+	mode Mode
 }
 
 // want is a key with the outputs that are wanted of a derivation (nil: all).
@@ -101,6 +102,8 @@ type urgency struct {
 	request   uint64       // number of the oldest request
 	caller    store.Caller // of that request
 	keepGoing bool         // go on with other inputs when one fails
+	rounds    int          // how often a builder runs at least, to compare what it makes
+	keep      bool         // leave the build directories of failed builds
 	fresh     bool         // do not take a remembered failure for an answer
 }
 
@@ -112,6 +115,8 @@ func (u *urgency) merge(v urgency) (changed bool) {
 		u.request, u.caller = v.request, v.caller
 	}
 	u.keepGoing = u.keepGoing || v.keepGoing
+	u.rounds = max(u.rounds, v.rounds)
+	u.keep = u.keep || v.keep
 	u.fresh = u.fresh || v.fresh
 	return *u != old
 }

@@ -90,12 +90,12 @@ func (d *drvRun) missingInputs(in *inputPaths) (wants []want, err error) {
 	}
 	for i, p := range d.drv.InputSrcs {
 		if !valid[i] {
-			wants = append(wants, want{key: key{substitutionGoal, p}})
+			wants = append(wants, want{key: key{kind: substitutionGoal, path: p}})
 		}
 	}
 	for i, input := range in.makers {
 		if slices.Contains(valid[in.from[i]:in.from[i+1]], false) {
-			wants = append(wants, want{key{derivationGoal, input}, d.drv.InputDrvs[input]})
+			wants = append(wants, want{key: key{kind: derivationGoal, path: input}, outputs: d.drv.InputDrvs[input]})
 		}
 	}
 	return wants, nil

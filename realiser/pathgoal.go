@@ -22,7 +22,7 @@ func (r *Realiser) realisePath(g *goal) ending {
 		return g.failed(result.MiscFailure, err)
 	}
 	if len(derivers) == 0 {
-		return r.join(g, want{key: key{substitutionGoal, p}})
+		return r.join(g, want{key: key{kind: substitutionGoal, path: p}})
 	}
 	// Several derivations can promise the same fixed output; one that works is enough.
 	var first ending
@@ -46,7 +46,7 @@ func (r *Realiser) realiseOutput(g *goal, drvPath, p store.StorePath) ending {
 	}
 	for _, name := range drv.OutputNames() {
 		if drv.Outputs[name].Path == p {
-			return r.join(g, want{key{derivationGoal, drvPath}, []string{name}})
+			return r.join(g, want{key: key{kind: derivationGoal, path: drvPath}, outputs: []string{name}})
 		}
 	}
 	return g.failed(result.MiscFailure, fmt.Errorf("derivation '%s' is registered as a deriver of '%s', but has no such output",

@@ -96,7 +96,7 @@ func (r *Realiser) Realise(ctx context.Context, who store.Caller, p store.StoreP
 		return err
 	}
 	w := &wait{urgency: urgency{priority: Access, request: r.requests.Add(1), caller: who}}
-	goals, err := r.graph.await(ctx, w, []want{{key: key{pathGoal, p}}})
+	goals, err := r.graph.await(ctx, w, []want{{key: key{kind: pathGoal, path: p}}})
 	if err != nil {
 		return err
 	}

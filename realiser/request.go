@@ -43,11 +43,11 @@ func (t Target) check() error {
 	return nil
 }
 
-func (t Target) want() want {
+func (t Target) want(m Mode) want {
 	if !t.Path.IsZero() {
-		return want{key: key{pathGoal, t.Path}}
+		return want{key: key{kind: pathGoal, path: t.Path, mode: m}}
 	}
-	w := want{key: key{derivationGoal, t.Drv}}
+	w := want{key: key{kind: derivationGoal, path: t.Drv, mode: m}}
 	if len(t.Outputs) > 0 {
 		w.outputs = t.Outputs
 	}
@@ -57,8 +57,13 @@ func (t Target) want() want {
 // Request is what [Realiser.Build] is asked for.
 type Request struct {
 	Targets   []Target
+	Mode      Mode
 	KeepGoing bool     // go on with what remains when something fails (keep-going)
 	Priority  Priority // among requests that compete for slots
+	// Rounds is how often each builder runs, to compare what it makes; what the setting repeat asks for if that is more.
+	Rounds int
+	// KeepFailed leaves the build directories of failed builds, also where the setting keep-failed does not.
+	KeepFailed bool
 }
 
 // errNotTried is the error of targets that were given up.
@@ -77,10 +82,11 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 		if err := t.check(); err != nil {
 			return nil, err
 		}
-		wants[i] = t.want()
-		defer r.store.AddTempRoot(t.want().key.path)()
+		wants[i] = t.want(req.Mode)
+		defer r.store.AddTempRoot(wants[i].key.path)()
 	}
-	w := &wait{urgency: urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing, fresh: true}}
+	w := &wait{urgency: urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
+		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}}
 	goals, err := r.graph.await(ctx, w, wants)
 	if err != nil {
 		return nil, err

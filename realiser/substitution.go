@@ -160,7 +160,7 @@ func (r *Realiser) realiseReferences(g *goal, info *store.NarInfo, others []stor
 	}
 	wants := make([]want, len(missing))
 	for i, ref := range missing {
-		wants[i] = want{key: key{substitutionGoal, ref}}
+		wants[i] = want{key: key{kind: substitutionGoal, path: ref}}
 	}
 	goals, err := r.await(g, false, wants)
 	if errors.Is(err, errCycle) {

@@ -97,9 +97,9 @@ func (gr *graph) related(p store.StorePath, derivers []store.StorePath) []GoalVi
 			}
 		}
 	}
-	keys := []key{{pathGoal, p}, {substitutionGoal, p}}
+	keys := []key{{kind: pathGoal, path: p}, {kind: substitutionGoal, path: p}}
 	for _, drv := range append(derivers, p) {
-		keys = append(keys, key{derivationGoal, drv})
+		keys = append(keys, key{kind: derivationGoal, path: drv})
 	}
 	for _, k := range keys {
 		if g := gr.goals[k]; g != nil {
@@ -113,9 +113,9 @@ func (gr *graph) related(p store.StorePath, derivers []store.StorePath) []GoalVi
 // than its own.
 func (r *Realiser) lastFailure(p store.StorePath, derivers []store.StorePath) *Failure {
 	var last *Failure
-	keys := []key{{pathGoal, p}, {substitutionGoal, p}, {derivationGoal, p}}
+	keys := []key{{kind: pathGoal, path: p}, {kind: substitutionGoal, path: p}, {kind: derivationGoal, path: p}}
 	for _, drv := range derivers {
-		keys = append(keys, key{derivationGoal, drv})
+		keys = append(keys, key{kind: derivationGoal, path: drv})
 	}
 	for _, k := range keys {
 		if f := r.failures.explain(k); f != nil && (last == nil || !f.Time.Before(last.Time)) {
