@@ -2,6 +2,7 @@ package store
 
 import (
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -16,9 +17,11 @@ const (
 	Flat
 	// Recursive: the hash of the NAR serialisation.
 	Recursive
+	// Git: the id that git gives the same blob or tree.
+	Git
 )
 
-// String is the name that Nix's newer JSON uses: "text", "flat", "nar".
+// String is the name that Nix's newer JSON uses: "text", "flat", "nar", "git".
 func (m Method) String() string {
 	switch m {
 	case Text:
@@ -27,18 +30,31 @@ func (m Method) String() string {
 		return "flat"
 	case Recursive:
 		return "nar"
+	case Git:
+		return "git"
 	}
 	return ""
 }
 
+// CheckAlgo says what is wrong with hashing so by that algorithm.
+func (m Method) CheckAlgo(a HashAlgo) error {
+	switch {
+	case m == Text && a != SHA256:
+		return errors.New("text is always hashed with sha256")
+	case m == Git && a != SHA1 && a != SHA256:
+		return errors.New("git hashes with sha1 or sha256")
+	}
+	return nil
+}
+
 // ParseMethod is the inverse of String.
 func ParseMethod(s string) (Method, error) {
-	for m := Text; m <= Recursive; m++ {
+	for m := Text; m <= Git; m++ {
 		if s == m.String() {
 			return m, nil
 		}
 	}
-	return 0, syntaxError("content-addressing method", s, "expected text, flat or nar")
+	return 0, syntaxError("content-addressing method", s, "expected text, flat, nar or git")
 }
 
 // ContentAddress says what an object's store path was computed from. It is
@@ -52,7 +68,7 @@ type ContentAddress struct {
 func (c ContentAddress) IsZero() bool { return c.Method == 0 }
 
 // String is the form of narinfo files and databases: "text:sha256:…",
-// "fixed:sha256:…", "fixed:r:sha256:…", "" for none.
+// "fixed:sha256:…", "fixed:r:sha256:…", "fixed:git:sha1:…", "" for none.
 func (c ContentAddress) String() string {
 	switch c.Method {
 	case Text:
@@ -61,6 +77,8 @@ func (c ContentAddress) String() string {
 		return "fixed:" + c.Hash.String()
 	case Recursive:
 		return "fixed:r:" + c.Hash.String()
+	case Git:
+		return "fixed:git:" + c.Hash.String()
 	}
 	return ""
 }
@@ -75,6 +93,8 @@ func ParseContentAddress(s string) (ContentAddress, error) {
 		c.Method, rest = Text, r
 	} else if r, ok := strings.CutPrefix(s, "fixed:r:"); ok {
 		c.Method, rest = Recursive, r
+	} else if r, ok := strings.CutPrefix(s, "fixed:git:"); ok {
+		c.Method, rest = Git, r
 	} else if r, ok := strings.CutPrefix(s, "fixed:"); ok {
 		c.Method, rest = Flat, r
 	} else {
@@ -87,8 +107,8 @@ func ParseContentAddress(s string) (ContentAddress, error) {
 	if c.Hash, err = ParseHash(rest, 0); err != nil {
 		return ContentAddress{}, err
 	}
-	if c.Method == Text && c.Hash.Algo() != SHA256 {
-		return ContentAddress{}, syntaxError("content address", s, "text is always hashed with sha256")
+	if err := c.Method.CheckAlgo(c.Hash.Algo()); err != nil {
+		return ContentAddress{}, syntaxError("content address", s, "%v", err)
 	}
 	return c, nil
 }
@@ -131,30 +151,27 @@ type References struct {
 
 // ContentPath computes the path of a content-addressed object.
 func (d Dir) ContentPath(name string, ca ContentAddress, refs References) (StorePath, error) {
+	if err := ca.Method.CheckAlgo(ca.Hash.Algo()); err != nil {
+		return StorePath{}, syntaxError("content address", ca.String(), "%v", err)
+	}
 	kind := ""
 	switch {
 	case ca.Method == Text:
 		if refs.Self {
 			return StorePath{}, syntaxError("content address", ca.String(), "a text object can't refer to itself")
 		}
-		if ca.Hash.Algo() != SHA256 {
-			return StorePath{}, syntaxError("content address", ca.String(), "text is always hashed with sha256")
-		}
 		kind = "text"
 	case ca.Method == Recursive && ca.Hash.Algo() == SHA256:
 		kind = "source"
-	case ca.Method == Flat || ca.Method == Recursive:
+	case ca.Method == Flat || ca.Method == Recursive || ca.Method == Git:
 		if ca.Hash.IsZero() {
 			return StorePath{}, syntaxError("content address", ca.String(), "it has no hash")
 		}
 		if len(refs.Others) > 0 || refs.Self {
 			return StorePath{}, syntaxError("content address", ca.String(), "only text and recursive sha256 may have references")
 		}
-		r := ""
-		if ca.Method == Recursive {
-			r = "r:"
-		}
-		inner := SHA256.Sum([]byte("fixed:out:" + r + ca.Hash.Text(Base16) + ":"))
+		prefix := map[Method]string{Recursive: "r:", Git: "git:"}[ca.Method]
+		inner := SHA256.Sum([]byte("fixed:out:" + prefix + ca.Hash.Text(Base16) + ":"))
 		return d.MakePath("output:out", inner, name)
 	default:
 		return StorePath{}, syntaxError("content address", ca.String(), "it has no method")

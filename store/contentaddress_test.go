@@ -18,9 +18,10 @@ func TestParseContentAddress(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, method := range map[string]store.Method{
-		"text:sha256:":    store.Text,
-		"fixed:sha256:":   store.Flat,
-		"fixed:r:sha256:": store.Recursive,
+		"text:sha256:":      store.Text,
+		"fixed:sha256:":     store.Flat,
+		"fixed:r:sha256:":   store.Recursive,
+		"fixed:git:sha256:": store.Git,
 	} {
 		for _, digest := range []string{nix32, hex} {
 			got, err := store.ParseContentAddress(text + digest)
@@ -37,7 +38,7 @@ func TestParseContentAddress(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"junk", "text", "text:", "text:" + nix32, "text:sha256", "text:sha256:", "text:sha1:" + hex[:40],
-		"fixed:" + nix32, "fixed:r:" + nix32, "fixed:r:r:sha256:" + nix32, "fixed:git:sha256:" + nix32, "fixed:text:sha256:" + nix32,
+		"fixed:" + nix32, "fixed:r:" + nix32, "fixed:r:r:sha256:" + nix32, "fixed:git:" + nix32, "fixed:git:sha512:" + strings.Repeat("00", 64), "fixed:text:sha256:" + nix32,
 		"Text:sha256:" + nix32, "fixed:sha256-d6xi4mKdjkX2JFicDIv5niSzpyI0m/Hnm8GGAIU04kY=", "sha256:" + nix32, " text:sha256:" + nix32,
 	} {
 		if ca, err := store.ParseContentAddress(bad); err == nil || !ca.IsZero() {
@@ -47,12 +48,12 @@ func TestParseContentAddress(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	for _, m := range []store.Method{store.Text, store.Flat, store.Recursive} {
+	for _, m := range []store.Method{store.Text, store.Flat, store.Recursive, store.Git} {
 		if got, err := store.ParseMethod(m.String()); err != nil || got != m {
 			t.Errorf("%v comes back as %v (%v)", m, got, err)
 		}
 	}
-	for _, bad := range []string{"", "git", "recursive", "NAR"} {
+	for _, bad := range []string{"", "tree", "recursive", "NAR"} {
 		if m, err := store.ParseMethod(bad); err == nil {
 			t.Errorf("%q is %v", bad, m)
 		}
@@ -130,6 +131,8 @@ func TestContentPathRefuses(t *testing.T) {
 		"text that refers to itself":  {store.ContentAddress{Method: store.Text, Hash: sha256}, store.References{Self: true}, "x"},
 		"flat with references":        {store.ContentAddress{Method: store.Flat, Hash: sha256}, store.References{Others: others}, "x"},
 		"flat that refers to itself":  {store.ContentAddress{Method: store.Flat, Hash: sha256}, store.References{Self: true}, "x"},
+		"git with md5":                {store.ContentAddress{Method: store.Git, Hash: store.MD5.Sum(nil)}, store.References{}, "x"},
+		"git with references":         {store.ContentAddress{Method: store.Git, Hash: sha1}, store.References{Others: others}, "x"},
 		"sha1 tree with references":   {store.ContentAddress{Method: store.Recursive, Hash: sha1}, store.References{Others: others}, "x"},
 		"a name that can't be a name": {store.ContentAddress{Method: store.Recursive, Hash: sha256}, store.References{}, "a/b"},
 	} {
@@ -152,6 +155,7 @@ func TestContentPathRefuses(t *testing.T) {
 
 func FuzzParseContentAddress(f *testing.F) {
 	f.Add("fixed:r:sha256:0ip26j2h11n1kgkz36rl4akv694yz65hr72q4kv4b3lxcbi65b3p")
+	f.Add("fixed:git:sha1:5ef1b7pxvvvbj1pc9gws2c7n0k6bvbmb")
 	f.Add("text:sha256:77ac62e2629d8e45f624589c0c8bf99e24b3a722349bf1e79bc186008534e246")
 	f.Fuzz(func(t *testing.T, s string) {
 		ca, err := store.ParseContentAddress(s)

@@ -160,7 +160,7 @@ func appendString(b []byte, s string) []byte {
 	return append(append(b, s...), '"')
 }
 
-// parseMethodAlgo parses "sha256", "r:sha256" and "text:sha256".
+// parseMethodAlgo parses "sha256", "r:sha256", "text:sha256" and "git:sha1".
 func parseMethodAlgo(s string) (store.Method, store.HashAlgo, error) {
 	method := store.Flat
 	name := s
@@ -168,6 +168,8 @@ func parseMethodAlgo(s string) (store.Method, store.HashAlgo, error) {
 		method, name = store.Recursive, rest
 	} else if rest, ok := strings.CutPrefix(s, "text:"); ok {
 		method, name = store.Text, rest
+	} else if rest, ok := strings.CutPrefix(s, "git:"); ok {
+		method, name = store.Git, rest
 	}
 	algo, err := store.ParseHashAlgo(name)
 	return method, algo, err
@@ -179,6 +181,8 @@ func methodAlgo(m store.Method, a store.HashAlgo) string {
 		return "r:" + a.String()
 	case store.Text:
 		return "text:" + a.String()
+	case store.Git:
+		return "git:" + a.String()
 	}
 	return a.String()
 }

@@ -244,7 +244,7 @@ func TestFromJSONRefuses(t *testing.T) {
 		{`{"out":{}}`, `{}`, `no outputs`},
 		{`{"out":{}}`, `{"out":{"hash":"00"}}`, `needs a method`},
 		{`{"out":{}}`, `{"out":{"hashAlgo":"r:crc32"}}`, `crc32`},
-		{`{"out":{}}`, `{"out":{"method":"git","hashAlgo":"sha1"}}`, `git`},
+		{`{"out":{}}`, `{"out":{"method":"git","hashAlgo":"md5"}}`, `git hashes with sha1 or sha256`},
 		{`{"out":{}}`, `{"out":{"hash":"abcdef","hashAlgo":"sha256"}}`, `length`},
 		{`{"out":{}}`, `{"out":{"path":"/gnu/store/x"}}`, `not in /nix/store`},
 		{`{"out":{}}`, `{"out":{"pth":""}}`, `unknown member "pth"`},

@@ -58,6 +58,7 @@ func TestParseRefuses(t *testing.T) {
 		{`[("dev","","",""),("out","","","")]`, `[("out","` + depOut + `","r:sha256","")]`, `can't have a path`},
 		{`[("dev","","",""),("out","","","")]`, `[("out","` + depOut + `","r:sha256","impure")]`, `can't have a path`},
 		{`[("dev","","",""),("out","","","")]`, `[("out","","text:sha1","")]`, `always hashed with sha256`},
+		{`[("dev","","",""),("out","","","")]`, `[("out","","git:sha512","")]`, `git hashes with sha1 or sha256`},
 		{`[("dev","","",""),("out","","","")]`, `[("out","","text:md5","5eb63bbbe01eeed093cb22bb8f5acdc3")]`, `always hashed with sha256`},
 		{`("` + dep2Drv + `",["dev","out"]),("` + depDrv + `",["out"])`, `("` + depDrv + `",["out"]),("` + dep2Drv + `",["out"])`, `not in order`},
 		{`("` + dep2Drv + `",["dev","out"])`, `("` + depDrv + `",["out"])`, `repeated`},

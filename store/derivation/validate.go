@@ -78,8 +78,8 @@ func (drv *Derivation) validateOutputs(bad func(string, ...any) error) error {
 			if len(names) > 1 || name != "out" {
 				return bad("a fixed-output derivation has a single output called \"out\"")
 			}
-			if o.CA.Method == store.Text && o.CA.Hash.Algo() != store.SHA256 {
-				return bad("output %q: text is always hashed with sha256", name)
+			if err := o.CA.Method.CheckAlgo(o.CA.Hash.Algo()); err != nil {
+				return bad("output %q: %v", name, err)
 			}
 			if o.HashAlgo != 0 || o.Method != 0 {
 				return bad("output %q is both fixed and floating", name)
@@ -92,8 +92,8 @@ func (drv *Derivation) validateOutputs(bad func(string, ...any) error) error {
 				return bad("output %q is %s and can't have a path", name, o.Kind())
 			case o.HashAlgo != first.HashAlgo:
 				return bad("all outputs must use the same hash algorithm")
-			case o.Method == store.Text && o.HashAlgo != store.SHA256:
-				return bad("output %q: text is always hashed with sha256", name)
+			case o.Method.CheckAlgo(o.HashAlgo) != nil:
+				return bad("output %q: %v", name, o.Method.CheckAlgo(o.HashAlgo))
 			}
 		}
 	}

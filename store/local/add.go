@@ -47,7 +47,7 @@ func (s *Store) AddNAR(ctx context.Context, info *store.PathInfo, r io.Reader) e
 
 // AddTree copies the file or tree at path, which is not in the store, and registers it under the path that its contents give.
 // One pass over the data copies and hashes. With store.Flat and store.Text it must be a regular file, and the executable bit is
-// dropped. What it refers to must be valid; it can't refer to itself.
+// dropped; with store.Git it must not be a bare executable or symlink. What it refers to must be valid; it can't refer to itself.
 func (s *Store) AddTree(ctx context.Context, name, path string, m store.Method, algo store.HashAlgo, refs store.References) (store.StorePath, error) {
 	if err := store.CheckName(name); err != nil {
 		return store.StorePath{}, err
@@ -57,6 +57,9 @@ func (s *Store) AddTree(ctx context.Context, name, path string, m store.Method, 
 	}
 	if algo.Size() == 0 {
 		return store.StorePath{}, fmt.Errorf("add %s: no hash algorithm", path)
+	}
+	if m == store.Git {
+		return s.addGit(ctx, name, path, algo, refs)
 	}
 	if m != store.Recursive {
 		f, err := openRegular(path)

@@ -129,7 +129,7 @@ func decodeInfo(b []byte) (*info, error) {
 	r.registered = time.Unix(d.int(), 0)
 	r.deriver = d.path()
 	if r.ca.Method = store.Method(d.byte()); r.ca.Method != 0 {
-		if r.ca.Method > store.Recursive {
+		if r.ca.Method > store.Git {
 			d.fail(fmt.Errorf("unknown content-address method %d", r.ca.Method))
 		}
 		if r.ca.Hash = d.hash(); r.ca.Hash.IsZero() {
