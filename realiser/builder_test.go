@@ -280,12 +280,12 @@ func TestSetupErrors(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	l := newLab(t, func(o *Options) { o.SystemFeatures = []string{"kvm", "benchmark"} })
 	for says, change := range map[string]func(*derivation.Derivation){
-		"structured attributes": func(d *derivation.Derivation) { d.Env["__json"] = "{}" },
-		"exportReferencesGraph": func(d *derivation.Derivation) { d.Env["exportReferencesGraph"] = "a b" },
-		"allowedReferences":     func(d *derivation.Derivation) { d.Env["allowedReferences"] = "" },
-		"'fetchurl'":            func(d *derivation.Derivation) { d.Builder, d.System = "builtin:fetchurl", "builtin" },
-		"__noChroot":            func(d *derivation.Derivation) { d.Env["__noChroot"] = "1" },
-		"impure path '/etc'":    func(d *derivation.Derivation) { d.Env["__impureHostDeps"] = "/etc" },
+		"must be a Boolean": func(d *derivation.Derivation) { d.Env["__json"] = `{"allowSubstitutes":1}` },
+		"odd number of tokens in 'exportReferencesGraph'": func(d *derivation.Derivation) { d.Env["exportReferencesGraph"] = "a" },
+		"allowedReferences":  func(d *derivation.Derivation) { d.Env["allowedReferences"] = "" },
+		"'fetchurl'":         func(d *derivation.Derivation) { d.Builder, d.System = "builtin:fetchurl", "builtin" },
+		"__noChroot":         func(d *derivation.Derivation) { d.Env["__noChroot"] = "1" },
+		"impure path '/etc'": func(d *derivation.Derivation) { d.Env["__impureHostDeps"] = "/etc" },
 		"is content-addressed": func(d *derivation.Derivation) {
 			d.Outputs["out"] = derivation.Output{HashAlgo: store.SHA256, Method: store.Recursive}
 		},

@@ -11,9 +11,6 @@ import (
 // What derivations can ask for and this package does not deliver. Building them
 // all the same would give a wrong result or skip a check, so they are refused.
 var refusedVariables = []struct{ name, feature string }{
-	{"__json", "structured attributes"},
-	{"exportReferencesGraph", "exportReferencesGraph"},
-	{"exportBuildReferencesGraph", "exportBuildReferencesGraph"},
 	{"allowedReferences", "checks of references"},
 	{"allowedRequisites", "checks of references"},
 	{"disallowedReferences", "checks of references"},
@@ -46,6 +43,11 @@ func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, 
 	for _, v := range refusedVariables {
 		if _, ok := drv.Env[v.name]; ok {
 			return fmt.Errorf("derivation '%s' uses %s ('%s'), which is not supported", name, v.feature, v.name)
+		}
+	}
+	for _, attr := range []string{"outputChecks", "unsafeDiscardReferences"} {
+		if _, ok := asks.Structured[attr]; ok {
+			return fmt.Errorf("derivation '%s' uses checks of references ('%s'), which are not supported", name, attr)
 		}
 	}
 	if asks.NoChroot {

@@ -6,7 +6,6 @@ import (
 
 	"larder/realiser/builder"
 	"larder/store"
-	"larder/store/derivation"
 )
 
 // Store is what the realiser needs of the local store. *local.Store has it.
@@ -14,10 +13,7 @@ type Store interface {
 	builder.Store
 
 	Valid(ctx context.Context, paths []store.StorePath) ([]bool, error)
-	PathInfo(ctx context.Context, p store.StorePath) (*store.PathInfo, error)
-	Closure(ctx context.Context, paths []store.StorePath) ([]store.StorePath, error)
 	ValidDerivers(ctx context.Context, p store.StorePath) ([]store.StorePath, error)
-	Derivation(ctx context.Context, p store.StorePath) (*derivation.Derivation, error)
 
 	// Lock takes the import locks of paths that are about to be registered.
 	Lock(ctx context.Context, paths ...store.StorePath) (unlock func(), err error)

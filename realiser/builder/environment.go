@@ -17,8 +17,7 @@ import (
 
 // environment makes the builder's environment (Nix manual, "Builder execution").
 // In the order of growing precedence: defaults, the derivation's own variables,
-// what describes the sandbox. Variables of passAsFile become files in the build
-// directory.
+// what describes the sandbox. Structured attributes are no variables, but files.
 func (b *build) environment() (map[string]string, error) {
 	env := map[string]string{
 		"PATH":            "/path-not-set", // where a shell without PATH would look by itself
@@ -26,6 +25,37 @@ func (b *build) environment() (map[string]string, error) {
 		"NIX_STORE":       string(b.dir),
 		"NIX_BUILD_CORES": strconv.Itoa(b.opt.Cores),
 	}
+	if b.Asks.Structured == nil {
+		if err := b.addVariables(env); err != nil {
+			return nil, err
+		}
+		if err := b.writeGraphs(); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
+		env[name] = b.opt.SandboxBuildDir
+	}
+	if b.fixed() {
+		// Tells fetchers that the content is going to be checked.
+		env["NIX_OUTPUT_CHECKED"] = "1"
+	}
+	if b.fixed() || b.Drv.Kind() == derivation.Impure {
+		for _, name := range b.Asks.ImpureEnvVars {
+			env[name], _ = b.opt.Getenv(name)
+		}
+	}
+	env["NIX_LOG_FD"] = "2"
+	env["TERM"] = "xterm-256color"
+	if b.Asks.Structured != nil {
+		return env, b.writeAttrs(env)
+	}
+	return env, nil
+}
+
+// addVariables adds the derivation's own variables, those of passAsFile as the
+// names of files.
+func (b *build) addVariables(env map[string]string) error {
 	rewrite := b.placeholders()
 	for name, value := range b.Drv.Env {
 		value = rewrite.Replace(value)
@@ -35,23 +65,11 @@ func (b *build) environment() (map[string]string, error) {
 		}
 		file := ".attr-" + store.SHA256.Sum([]byte(name)).Encode(store.Nix32)
 		if err := b.writeFile(file, value); err != nil {
-			return nil, err
+			return err
 		}
 		env[name+"Path"] = b.opt.SandboxBuildDir + "/" + file
 	}
-	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
-		env[name] = b.opt.SandboxBuildDir
-	}
-	if b.fixed() {
-		// Tells fetchers that the content is going to be checked.
-		env["NIX_OUTPUT_CHECKED"] = "1"
-		for _, name := range b.Asks.ImpureEnvVars {
-			env[name], _ = b.opt.Getenv(name)
-		}
-	}
-	env["NIX_LOG_FD"] = "2"
-	env["TERM"] = "xterm-256color"
-	return env, nil
+	return nil
 }
 
 // fixed reports whether the output is checked against a hash, so that the

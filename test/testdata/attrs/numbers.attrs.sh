@@ -1,0 +1,23 @@
+declare below=2147483647
+declare beyond=-2147483648
+declare builder='/bin/sh'
+declare e14=-2147483648
+declare e15=-2147483648
+declare float0=0
+declare huge=-2147483648
+declare int31=2147483647
+declare int32=-2147483648
+declare int53=1
+declare int63=-1
+declare large=-2147483648
+declare least=1
+declare -a list=(1 2 )
+declare million=1234570
+declare name='numbers'
+declare negative=-3
+declare -A outputs=(['out']='/nix/store/37cjrgg2fpb2ji6bhb0bri38xz2aicz1-numbers' )
+declare system='x86_64-linux'
+declare tiny=0
+declare uint32=-1
+declare whole=1
+declare zero=0
