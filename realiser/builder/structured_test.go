@@ -57,7 +57,7 @@ func TestStructuredAttributes(t *testing.T) {
 	for _, name := range []string{"numbers", "strings", "shapes"} {
 		t.Run(name, func(t *testing.T) {
 			golden := func(ext string) string { return string(fixture.Read(t, "attrs/"+name+ext)) }
-			out := storePath(t, golden(".out"))
+			out := storePath(t, golden(".path"))
 			b := prepare(t, nil, map[string]string{"__json": golden(".in.json"), "out": "not seen"}, map[string]store.StorePath{"out": out})
 			env, err := b.environment()
 			if err != nil {

@@ -1,5 +1,5 @@
 # Structured attributes whose files real Nix 2.8.0 wrote: CASE.in.json is the
-# derivation's __json, CASE.attrs.json and CASE.attrs.sh are what the builder saw.
+# derivation's __json, CASE.attrs.json and CASE.attrs.sh are what the builder saw, CASE.path the output.
 # regen.sh makes them.
 let
   case = name: attrs: derivation ({

@@ -15,7 +15,7 @@ for case in numbers strings shapes; do
 	done
 	drv=$(nix-instantiate --store "$store" cases.nix -A "$case")
 	nix show-derivation --store "$store" "$drv" | jq -j '.[].env.__json' > "$case.in.json"
-	nix show-derivation --store "$store" "$drv" | jq -j '.[].env.out' > "$case.out"
+	nix show-derivation --store "$store" "$drv" | jq -j '.[].env.out' > "$case.path"
 done
 chmod -R u+w "$store"
 rm -r "$store"
