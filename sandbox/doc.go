@@ -29,6 +29,8 @@
 // descriptors are closed, signal dispositions are the default ones, the umask is 022, there are no core dumps. The builder
 // leads a session that has no controlling terminal, and holds no capability.
 //
+// Without chroot (Spec.NoChroot) it sees the host instead, with an overlay of all store objects and BuildStore as StoreDir.
+//
 // # Traps
 //
 //   - Process 1 of a namespace cannot kill itself with a signal that it does not handle: `kill -9 $$` does nothing.

@@ -81,6 +81,8 @@ func (e *SetupError) hint() string {
 		return "user namespaces are switched off for this user: see the sysctls kernel.apparmor_restrict_unprivileged_userns and kernel.unprivileged_userns_clone"
 	case e.Stage == StageNamespaces && errno == syscall.ENOSPC:
 		return "too many namespaces: see the sysctls under /proc/sys/user"
+	case e.Stage == StageRoot && e.Op == "move_mount" && errno == syscall.ENOENT:
+		return "a build without chroot needs this directory on the machine"
 	case e.Stage == StageRoot && e.Path == "/proc" && errno == syscall.EPERM:
 		return "parts of /proc are hidden here, as in a container, so no new one can be mounted"
 	}

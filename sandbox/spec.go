@@ -24,6 +24,8 @@ type Spec struct {
 	// user: Nix has it owned by root, group HostGID, mode 01775. Mount points of inputs are made in it, and removed
 	// before Run returns.
 	BuildStore string
+	// ObjectDir is the host directory with all store objects. Only NoChroot needs it. BuildStore may lie in it.
+	ObjectDir string
 	// BuildDir is the host directory that becomes TmpDirInSandbox. It must belong to HostUID.
 	BuildDir string
 	// TmpDirInSandbox is the name of BuildDir inside the sandbox. Empty: /build.
@@ -32,6 +34,18 @@ type Spec struct {
 	TmpDir string
 	// Mounts are the inputs and whatever else is made visible. Their order does not matter.
 	Mounts []Mount
+
+	// NoChroot gives the builder the host's files, devices, network, IPC and host name (Nix: sandbox = false, __noChroot).
+	// Its process namespace stays its own, so that all it started dies with it, and so does a mount namespace in
+	// which StoreDir, a directory that must exist on the host, is writable and shows every object of ObjectDir. What is
+	// written there lands in BuildStore, and never in ObjectDir; BuildStore may hold more than outputs afterwards, changed
+	// copies of inputs for example. Where no overlay can be mounted, StoreDir shows BuildStore and the Mounts in it only.
+	//
+	// The builder runs as HostUID and HostGID, in BuildDir at its own path. Not used are UID, GID, TmpDirInSandbox, TmpDir,
+	// Network, Hostname, Domainname, DevShmSize and Mounts outside of StoreDir. An existing /homeless-shelter is an error.
+	NoChroot bool
+	// Absent are entries of StoreDir that a builder without chroot must not find, though ObjectDir may have them: its outputs.
+	Absent []string
 
 	// Network keeps the host's network (fixed-output builds), with /etc/resolv.conf, hosts and services of the host.
 	// Otherwise there is only a loopback interface, private to the build.
@@ -44,6 +58,9 @@ type Spec struct {
 	// without privileges.
 	HostUID int
 	HostGID int
+	// Groups are supplementary groups, as the host has them ("kvm"). Inside, where they get other numbers, they serve to open
+	// what belongs to them. Only root may give them; the calling user's own groups stay in any case.
+	Groups []int
 
 	// Platform is the system that the build is for, "x86_64-linux" for example. A 32-bit one that this machine runs gets
 	// its personality, so that uname(2) tells it. Empty: the machine's own.
@@ -87,9 +104,12 @@ type Limit struct {
 	Value    uint64
 }
 
-// InsideDir is TmpDirInSandbox with its default.
+// InsideDir is the name of BuildDir for the builder.
 func (s *Spec) InsideDir() string {
-	if s.TmpDirInSandbox == "" {
+	switch {
+	case s.NoChroot:
+		return s.BuildDir
+	case s.TmpDirInSandbox == "":
 		return "/build"
 	}
 	return s.TmpDirInSandbox

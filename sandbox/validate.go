@@ -30,26 +30,14 @@ func (s *Spec) Validate() error {
 			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
 		}
 	}
-	for _, p := range []struct{ field, value string }{{"StoreDir", s.StoreDir}, {"TmpDirInSandbox", s.InsideDir()}} {
-		if reserved(p.value) {
-			return fmt.Errorf("%s %q: the sandbox has its own", p.field, p.value)
-		}
-	}
-	if nested(s.StoreDir, s.InsideDir()) || nested(s.InsideDir(), s.StoreDir) {
-		return fmt.Errorf("the store directory %q and the build directory %q contain one another", s.StoreDir, s.InsideDir())
-	}
 	if s.BuildStore == s.BuildDir {
 		return fmt.Errorf("BuildStore and BuildDir are both %q", s.BuildDir)
 	}
-	for _, id := range []struct {
-		field string
-		value int
-		least int
-	}{{"UID", s.UID, 0}, {"GID", s.GID, 0}, {"HostUID", s.HostUID, CallingUser}, {"HostGID", s.HostGID, CallingUser}} {
-		// The id 2^32-1 means "no change" to the kernel.
-		if id.value < id.least || int64(id.value) >= 1<<32-1 {
-			return fmt.Errorf("%s %d is not an id", id.field, id.value)
-		}
+	if err := s.validatePlaces(); err != nil {
+		return err
+	}
+	if err := s.validateIDs(); err != nil {
+		return err
 	}
 	for _, n := range []struct{ field, value string }{{"Hostname", s.Hostname}, {"Domainname", s.Domainname}} {
 		if len(n.value) > 64 || strings.ContainsRune(n.value, 0) {
@@ -61,6 +49,55 @@ func (s *Spec) Validate() error {
 	}
 	return s.validateMounts()
 }
+
+// validatePlaces looks at where the builder finds the store and its build directory.
+func (s *Spec) validatePlaces() error {
+	if s.NoChroot {
+		if err := checkPath(s.ObjectDir); err != nil {
+			return fmt.Errorf("ObjectDir %q: %w", s.ObjectDir, err)
+		}
+		for _, name := range s.Absent {
+			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+				return fmt.Errorf("Absent: %q is not the name of a store entry", name)
+			}
+		}
+	}
+	inside := s.InsideDir()
+	for _, p := range []struct{ field, value string }{{"StoreDir", s.StoreDir}, {"build directory", inside}} {
+		if reserved(p.value) {
+			return fmt.Errorf("%s %q: the sandbox has its own", p.field, p.value)
+		}
+	}
+	if nested(s.StoreDir, inside) || nested(inside, s.StoreDir) {
+		return fmt.Errorf("the store directory %q and the build directory %q contain one another", s.StoreDir, inside)
+	}
+	return nil
+}
+
+func (s *Spec) validateIDs() error {
+	type id struct {
+		field string
+		value int
+		least int
+	}
+	ids := []id{{"UID", s.UID, 0}, {"GID", s.GID, 0}, {"HostUID", s.HostUID, CallingUser}, {"HostGID", s.HostGID, CallingUser}}
+	for _, g := range s.Groups {
+		ids = append(ids, id{"Groups", g, 0})
+	}
+	for _, id := range ids {
+		// The id 2^32-1 means "no change" to the kernel.
+		if id.value < id.least || int64(id.value) >= 1<<32-1 {
+			return fmt.Errorf("%s: %d is not an id", id.field, id.value)
+		}
+	}
+	if len(s.Groups) > maxGroups {
+		return fmt.Errorf("%d supplementary groups, more than %d", len(s.Groups), maxGroups)
+	}
+	return nil
+}
+
+// maxGroups is a little less than an id map may have lines.
+const maxGroups = 300
 
 // validateProgram looks at what is executed.
 func (s *Spec) validateProgram() error {
@@ -82,6 +119,9 @@ func (s *Spec) validateProgram() error {
 func (s *Spec) validateMounts() error {
 	seen := make(map[string]string, len(s.Mounts))
 	for _, m := range s.Mounts {
+		if s.NoChroot && !nested(s.StoreDir, m.Target) {
+			continue // not used
+		}
 		if err := checkPath(m.Source); err != nil {
 			return fmt.Errorf("mount source %q: %w", m.Source, err)
 		}

@@ -19,9 +19,10 @@
 //
 // # Identities
 //
-// One user id and one group id exist in a build's user namespace, the builder's. Outside they are HostUID and HostGID. A file
+// One user id and one group id, besides supplementary groups, exist in a build's user namespace, the builder's. Outside they are HostUID and HostGID. A file
 // of any other owner, the inputs for example, belongs to "nobody" inside. The set-up process begins with the daemon's ids, which are
 // not mapped, and reaches the sources with them; then it takes the builder's ids and makes the root directory.
+// Only root's builds without chroot have no user namespace.
 //
 // # Set-up
 //
@@ -29,6 +30,8 @@
 // no path is walked twice, no symbolic link is followed in its last component, and below the new root none at all. Inputs of
 // the store directory are mounted into BuildStore, on mount points that Run removes afterwards; a builder cannot
 // move or remove what is mounted in its own mount namespace, nor reveal in another what was mounted for it.
+//
+// Without chroot (host.go) there is a mount namespace all the same, with the host's root and an overlay for the store directory.
 //
 // What fails is told to the daemon as a [sandbox.SetupError] over a socket that closes at execve(2).
 //

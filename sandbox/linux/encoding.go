@@ -28,13 +28,14 @@ func eachField(f fields, j *job) {
 		*p = []byte(text)
 	}
 	f.flag(&j.HostRoot)
+	f.flag(&j.PlainStore)
 	for _, p := range []*string{
-		&s.Builder, &s.Builtin, &s.Dir, &s.StoreDir, &s.BuildStore, &s.BuildDir, &s.TmpDirInSandbox, &s.TmpDir,
+		&s.Builder, &s.Builtin, &s.Dir, &s.StoreDir, &s.BuildStore, &s.ObjectDir, &s.BuildDir, &s.TmpDirInSandbox, &s.TmpDir,
 		&s.Platform, &s.Hostname, &s.Domainname, &s.DevShmSize,
 	} {
 		f.str(p)
 	}
-	for _, p := range []*[]string{&s.Args, &s.Env} {
+	for _, p := range []*[]string{&s.Args, &s.Env, &s.Absent} {
 		f.list(len(*p), func(n int) { *p = make([]string, n) })
 		for i := range *p {
 			f.str(&(*p)[i])
@@ -43,7 +44,11 @@ func eachField(f fields, j *job) {
 	for _, p := range []*int{&s.UID, &s.GID, &s.HostUID, &s.HostGID} {
 		integer(f, p)
 	}
-	for _, p := range []*bool{&s.Network, &s.NoSyscallFilter, &s.AllowNewPrivileges} {
+	f.list(len(s.Groups), func(n int) { s.Groups = make([]int, n) })
+	for i := range s.Groups {
+		integer(f, &s.Groups[i])
+	}
+	for _, p := range []*bool{&s.NoChroot, &s.Network, &s.NoSyscallFilter, &s.AllowNewPrivileges} {
 		f.flag(p)
 	}
 	f.list(len(s.Limits), func(n int) { s.Limits = make([]sandbox.Limit, n) })

@@ -30,12 +30,8 @@ type source struct {
 // openSources makes a new mount namespace and opens what s asks for. Inputs in the store directory are mounted at
 // once: they may be more than a process may have descriptors.
 func openSources(s *sandbox.Spec) (*sources, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return nil, setupError(sandbox.StageNamespaces, "unshare", "", err)
-	}
-	// Nothing that happens to the host's mounts from now on may come through, and nothing may go out.
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return nil, setupError(sandbox.StageNamespaces, "mount MS_PRIVATE", "/", err)
+	if err := privateMounts(); err != nil {
+		return nil, err
 	}
 	src := &sources{tmp: -1}
 	var err error
@@ -50,12 +46,8 @@ func openSources(s *sandbox.Spec) (*sources, error) {
 			return nil, err
 		}
 	}
-	if src.store, err = openWritable(s.BuildStore); err != nil {
+	if err := src.openStore(s); err != nil {
 		return nil, err
-	}
-	// A mount can be attached only to one that is attached itself; the store moves on to the new root later.
-	if err := attach(src.store, unix.AT_FDCWD, s.BuildStore); err != nil {
-		return nil, setupError(sandbox.StageInput, "move_mount", s.BuildStore, err)
 	}
 	for _, m := range s.Mounts {
 		if err := src.add(s, m); err != nil {
@@ -63,6 +55,24 @@ func openSources(s *sandbox.Spec) (*sources, error) {
 		}
 	}
 	return src, nil
+}
+
+// privateMounts makes a mount namespace of this process's own.
+func privateMounts() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return setupError(sandbox.StageNamespaces, "unshare", "", err)
+	}
+	// Nothing that happens to the host's mounts from now on may come through, and nothing may go out.
+	return setupError(sandbox.StageNamespaces, "mount MS_PRIVATE", "/", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+}
+
+// openStore opens BuildStore, so that inputs can be mounted into it.
+func (src *sources) openStore(s *sandbox.Spec) (err error) {
+	if src.store, err = openWritable(s.BuildStore); err != nil {
+		return err
+	}
+	// A mount can be attached only to one that is attached itself; the store moves on to its place later.
+	return setupError(sandbox.StageInput, "move_mount", s.BuildStore, attach(src.store, unix.AT_FDCWD, s.BuildStore))
 }
 
 func openWritable(dir string) (int, error) {

@@ -1,13 +1,11 @@
 package linux
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -93,25 +91,41 @@ func (l *launcher) start(req request, b *build, files []*os.File) (*child, error
 	if len(files) != 2 {
 		return nil, setupError(sandbox.StageLaunch, "start request", "", fmt.Errorf("%d descriptors came with it", len(files)))
 	}
-	c, err := l.takeSpare(req.Network)
+	if c := l.takeSpare(req); c != nil {
+		err := l.handOver(c, req, b, files)
+		if err == nil {
+			return c, nil
+		}
+		// Somebody may have killed it while it waited. It has not begun, so another one can.
+		l.mu.Lock()
+		b.process = nil
+		l.mu.Unlock()
+		c.discard()
+	}
+	c, err := newChild(req)
 	if err != nil {
 		return nil, err
 	}
+	if err := l.handOver(c, req, b, files); err != nil {
+		_ = c.process.Kill()
+		return c, err
+	}
+	return c, nil
+}
+
+// handOver makes c the process of b.
+func (l *launcher) handOver(c *child, req request, b *build, files []*os.File) error {
 	l.mu.Lock()
 	b.process = c.process
 	killed := b.killed
 	l.mu.Unlock()
 	if killed {
-		_ = c.process.Kill()
-		return c, setupError(sandbox.StageLaunch, "", "", unix.EINTR)
+		return setupError(sandbox.StageLaunch, "", "", unix.EINTR)
 	}
-	if err = c.mapIDs(req); err == nil {
-		err = setupError(sandbox.StageLaunch, "sendmsg", "", send(c.handover, struct{}{}, files...))
+	if err := c.mapIDs(req); err != nil {
+		return err
 	}
-	if err != nil {
-		_ = c.process.Kill()
-	}
-	return c, err
+	return setupError(sandbox.StageLaunch, "sendmsg", "", send(c.handover, struct{}{}, files...))
 }
 
 func (l *launcher) kill(id uint64) {
@@ -128,19 +142,16 @@ func (l *launcher) kill(id uint64) {
 	}
 }
 
-// takeSpare returns a set-up process, a new one if need be.
-func (l *launcher) takeSpare(network bool) (*child, error) {
-	if network {
-		return newChild(true)
+// takeSpare returns a set-up process that waits already, if there is one and it is of the kind that req needs.
+func (l *launcher) takeSpare(req request) *child {
+	if namespaces(req) != namespaces(request{}) {
+		return nil
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	c := l.spare
 	l.spare = nil
-	l.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
-	return newChild(false)
+	return c
 }
 
 // refill makes a new spare, so that the next build need not wait for a program to start and for a network namespace.
@@ -152,7 +163,7 @@ func (l *launcher) refill() {
 	if full {
 		return
 	}
-	c, err := newChild(false)
+	c, err := newChild(request{})
 	if err != nil {
 		return
 	}
@@ -164,110 +175,4 @@ func (l *launcher) refill() {
 	if c != nil {
 		c.discard()
 	}
-}
-
-// child is a set-up process that waits for its handover, in namespaces of its own.
-type child struct {
-	process  *os.Process
-	pidfd    int
-	handover *net.UnixConn
-}
-
-// setupCapabilities are what the set-up process holds in its own user namespace until it becomes the builder.
-var setupCapabilities = []uintptr{
-	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE,
-}
-
-func newChild(network bool) (*child, error) {
-	handover, theirs, err := packetPair()
-	if err != nil {
-		return nil, setupError(sandbox.StageLaunch, "", "", err)
-	}
-	defer theirs.Close()
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		handover.Close()
-		return nil, setupError(sandbox.StageLaunch, "open", "/dev/null", err)
-	}
-	defer null.Close()
-
-	// The mount namespace comes later, so that it has the mounts of the moment when the build starts.
-	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
-	if !network {
-		flags |= unix.CLONE_NEWNET
-	}
-	c := &child{handover: handover, pidfd: -1}
-	c.process, err = os.StartProcess("/proc/self/exe", []string{setupName}, &os.ProcAttr{
-		// One thread of Go code is enough for what it does, and starts sooner.
-		Env:   append(os.Environ(), "GOMAXPROCS=1", "GOGC=off"),
-		Files: []*os.File{null, null, os.Stderr, theirs},
-		Sys: &syscall.SysProcAttr{
-			Setsid:      true,
-			Cloneflags:  flags,
-			AmbientCaps: setupCapabilities,
-			PidFD:       &c.pidfd,
-		},
-	})
-	if err != nil {
-		handover.Close()
-		return nil, setupError(sandbox.StageNamespaces, "clone", "", err)
-	}
-	return c, nil
-}
-
-// mapIDs makes UID and GID, and no other ids, exist in the child's user namespace.
-func (c *child) mapIDs(req request) error {
-	pid, err := c.hostPID()
-	if err != nil {
-		return setupError(sandbox.StageNamespaces, "", "", err)
-	}
-	dir := "/proc/" + strconv.Itoa(pid) + "/"
-	write := func(file, text string) error {
-		return setupError(sandbox.StageNamespaces, "write", dir+file, os.WriteFile(dir+file, []byte(text), 0))
-	}
-	if err := write("uid_map", fmt.Sprintf("%d %d 1\n", req.UID, req.HostUID)); err != nil {
-		return err
-	}
-	gidMap := fmt.Sprintf("%d %d 1\n", req.GID, req.HostGID)
-	if write("gid_map", gidMap) == nil {
-		return nil
-	}
-	// Without privileges a group can be mapped only once setgroups(2) is out of the question: user_namespaces(7).
-	if err := write("setgroups", "deny"); err != nil {
-		return err
-	}
-	return write("gid_map", gidMap)
-}
-
-// hostPID is the child's process id as the mounted /proc has it. That is the daemon's process namespace, in which the id
-// that clone(2) gave to the launcher means another process, or none.
-func (c *child) hostPID() (int, error) {
-	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(c.pidfd))
-	if err != nil {
-		return 0, err
-	}
-	for line := range bytes.Lines(info) {
-		if value, ok := bytes.CutPrefix(line, []byte("Pid:")); ok {
-			pid, err := strconv.Atoi(string(bytes.TrimSpace(value)))
-			if err == nil && pid <= 0 {
-				err = errors.New("the set-up process is gone")
-			}
-			return pid, err
-		}
-	}
-	return 0, errors.New("the kernel tells no process id for a pidfd")
-}
-
-func (c *child) close() {
-	c.handover.Close()
-	if c.pidfd >= 0 {
-		unix.Close(c.pidfd)
-	}
-}
-
-// discard ends a child that never got its handover.
-func (c *child) discard() {
-	_ = c.process.Kill()
-	_, _ = c.process.Wait()
-	c.close()
 }

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"os"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -10,29 +9,6 @@ import (
 
 	"larder/sandbox"
 )
-
-// takeIDs makes this thread the build's user. Until now it had the daemon's ids, with which it could reach the sources
-// but create no file in a file system of its own: ids that are not mapped do not exist there.
-func takeIDs(s *sandbox.Spec) error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 && !setgroupsDenied() {
-		return setupError(sandbox.StagePrivileges, "setgroups", "", errno)
-	}
-	gid, uid := uintptr(s.GID), uintptr(s.UID)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
-		return setupError(sandbox.StagePrivileges, "setresgid", "", errno)
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-		return setupError(sandbox.StagePrivileges, "setresuid", "", errno)
-	}
-	return nil
-}
-
-// setgroupsDenied reports whether this user namespace forbids setgroups(2), as those made without privileges do. The
-// groups of the calling user stay then; nothing of the host that they could open is visible.
-func setgroupsDenied() bool {
-	text, err := os.ReadFile("/proc/self/setgroups")
-	return err == nil && strings.TrimSpace(string(text)) == "deny"
-}
 
 // dropPrivileges takes away what the builder must not have.
 func dropPrivileges(j *job) error {
@@ -85,8 +61,12 @@ func newKeyring(*job) error {
 	return nil
 }
 
-// dropBoundingSet makes sure that no program gives capabilities back, not even to uid 0 of the sandbox.
-func dropBoundingSet(*job) error {
+// dropBoundingSet makes sure that no program gives capabilities back, not even to uid 0 of the sandbox. Without chroot a set-user-id
+// program may, if that is allowed.
+func dropBoundingSet(j *job) error {
+	if j.Spec.NoChroot && j.Spec.AllowNewPrivileges && !j.HostRoot {
+		return nil
+	}
 	for c := uintptr(0); ; c++ {
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err == unix.EINVAL && c > unix.CAP_LAST_CAP {
 			return nil
@@ -108,7 +88,7 @@ func denyNewPrivileges(j *job) error {
 // scopeSockets keeps a builder that shares the host's network namespace from abstract unix sockets, which belong to that
 // namespace and have no permissions (the X server's, systemd's). Kernels before 6.12 cannot.
 func scopeSockets(j *job) error {
-	if !j.Spec.Network {
+	if !j.Spec.Network || j.Spec.NoChroot {
 		return nil
 	}
 	const (

@@ -44,11 +44,13 @@ type request struct {
 	ID   uint64 `json:"id"`
 	Kill bool   `json:"kill,omitempty"` // otherwise: start
 
-	Network bool `json:"network,omitempty"`
-	UID     int  `json:"uid,omitempty"`
-	GID     int  `json:"gid,omitempty"`
-	HostUID int  `json:"hostUid,omitempty"`
-	HostGID int  `json:"hostGid,omitempty"`
+	NoChroot bool  `json:"noChroot,omitempty"`
+	Network  bool  `json:"network,omitempty"`
+	UID      int   `json:"uid,omitempty"`
+	GID      int   `json:"gid,omitempty"`
+	HostUID  int   `json:"hostUid,omitempty"`
+	HostGID  int   `json:"hostGid,omitempty"`
+	Groups   []int `json:"groups,omitempty"`
 }
 
 // reply says that the process of a start request is gone, with all its descendants, or never was.
@@ -67,6 +69,8 @@ type job struct {
 	Filter []byte
 	// HostRoot: the builder has the user id of the host's root.
 	HostRoot bool
+	// PlainStore: without chroot, no overlay is tried.
+	PlainStore bool
 }
 
 // failure is a sandbox.SetupError in transit.

@@ -2,18 +2,12 @@ package linux
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
-	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
+	"sync/atomic"
 
 	"larder/sandbox"
 )
@@ -30,6 +24,8 @@ type Options struct {
 type Runner struct {
 	filter []byte // the seccomp program
 	points *mountPoints
+	// plainStore: overlays were refused, so none is tried any more.
+	plainStore atomic.Bool
 
 	mu      sync.Mutex // guards what follows
 	closed  bool
@@ -107,167 +103,73 @@ func (r *Runner) Run(ctx context.Context, s *sandbox.Spec, log io.Writer) (*sand
 		return nil, err
 	}
 	defer r.runs.Done()
+	s = resolved(s)
+	if !s.NoChroot {
+		return r.runPlain(ctx, c, s, log)
+	}
+	if !r.plainStore.Load() {
+		result, err := r.runOverlay(ctx, c, s, log)
+		if !overlayRefused(err) {
+			return result, err
+		}
+		r.plainStore.Store(true)
+	}
+	return r.runPlain(ctx, c, s, log)
+}
+
+// resolved is s with ids that mean the same in every process. Without chroot they are the same inside.
+func resolved(s *sandbox.Spec) *sandbox.Spec {
+	r := *s
+	if r.HostUID == sandbox.CallingUser {
+		r.HostUID = os.Geteuid()
+	}
+	if r.HostGID == sandbox.CallingUser {
+		r.HostGID = os.Getegid()
+	}
+	if r.NoChroot {
+		r.UID, r.GID = r.HostUID, r.HostGID
+	}
+	return &r
+}
+
+// runPlain runs s with BuildStore as its store, into which the inputs are mounted.
+func (r *Runner) runPlain(ctx context.Context, c *control, s *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
+	if s.NoChroot {
+		if err := checkHomeless(); err != nil {
+			return nil, err
+		}
+	}
 	placed, err := r.points.prepare(s)
 	defer placed.release()
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.begin(c, s)
+	return r.run(ctx, c, &job{Spec: s, PlainStore: s.NoChroot}, log)
+}
+
+// runOverlay runs s, a build without chroot, with BuildStore over all objects as its store.
+func (r *Runner) runOverlay(ctx context.Context, c *control, s *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
+	if err := checkHomeless(); err != nil {
+		return nil, err
+	}
+	layers, err := prepareLayers(s)
+	defer layers.release()
+	if err != nil {
+		return nil, err
+	}
+	return r.run(ctx, c, &job{Spec: s}, log)
+}
+
+func (r *Runner) run(ctx context.Context, c *control, j *job, log io.Writer) (*sandbox.Result, error) {
+	b, err := r.begin(c, j)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, b.kill)
 	defer stop()
-	result, err := b.follow(s, log)
+	result, err := b.follow(log)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return result, err
-}
-
-// running is a build on the daemon's side.
-type running struct {
-	control *control
-	id      uint64
-	answer  <-chan reply
-	job     []byte
-	socket  net.Conn // to the set-up process
-	master  *os.File // of the pseudo-terminal
-}
-
-// begin has a set-up process started for s.
-func (r *Runner) begin(c *control, s *sandbox.Spec) (_ *running, err error) {
-	req := request{Network: s.Network, UID: s.UID, GID: s.GID, HostUID: s.HostUID, HostGID: s.HostGID}
-	if req.HostUID == sandbox.CallingUser {
-		req.HostUID = os.Geteuid()
-	}
-	if req.HostGID == sandbox.CallingUser {
-		req.HostGID = os.Getegid()
-	}
-	j := job{Spec: s, HostRoot: req.HostUID == 0}
-	if !s.NoSyscallFilter {
-		j.Filter = r.filter
-	}
-	b := &running{control: c, job: encodeJob(&j)}
-	if len(b.job) > maxJob {
-		return nil, setupError(sandbox.StageSpec, "", "", fmt.Errorf("%d bytes, more than %d", len(b.job), maxJob))
-	}
-
-	master, slave, err := openTerminal(req.HostUID)
-	if err != nil {
-		return nil, err
-	}
-	defer slave.Close()
-	socket, theirs, err := streamPair()
-	if err != nil {
-		master.Close()
-		return nil, setupError(sandbox.StageLaunch, "", "", err)
-	}
-	defer theirs.Close()
-	b.master, b.socket = master, socket
-	b.id, b.answer, err = c.start(req, theirs, slave)
-	if err != nil {
-		b.close()
-		return nil, err
-	}
-	return b, nil
-}
-
-// lingering is how long the log may go on when the builder and all that it started are dead. A builder with the host's
-// network can send its terminal to a process that is not.
-const lingering = time.Second
-
-func (b *running) kill() { b.control.kill(b.id) }
-
-func (b *running) close() {
-	b.socket.Close()
-	b.master.Close()
-}
-
-// follow sees b to its end.
-func (b *running) follow(s *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
-	defer b.close()
-	ready, fault := b.setUp()
-	start := time.Now()
-	ended := make(chan reply, 1)
-	go func() {
-		answer := <-b.answer // it always comes
-		// The builder is dead, and so is the log, unless somebody outside got a descriptor of the terminal.
-		_ = b.master.SetReadDeadline(time.Now().Add(lingering))
-		ended <- answer
-	}()
-	var logErr error
-	if fault == nil && ready {
-		logErr = copyLog(log, b.master)
-	}
-	// The log has ended, and with it the build: whoever still runs has closed it.
-	b.kill()
-	answer := <-ended
-	switch {
-	case fault != nil:
-		return nil, fault.err()
-	case answer.Fault != nil:
-		return nil, answer.Fault.err()
-	case !ready:
-		return nil, setupError(sandbox.StageLaunch, "", "", fmt.Errorf("the set-up process died: %s", resultOf(answer)))
-	case logErr != nil:
-		return nil, logErr
-	}
-	result := resultOf(answer)
-	result.Start, result.Stop = start, time.Now()
-	return result, nil
-}
-
-// setUp gives the set-up process its job and hears how it went: ready means that it came as far as execve(2). Neither
-// ready nor a fault: the process died, or there never was one.
-func (b *running) setUp() (ready bool, fault *failure) {
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		head := binary.LittleEndian.AppendUint64(nil, uint64(len(b.job)))
-		// If it does not read its job to the end, it says why, or dies and the launcher knows.
-		buffers := net.Buffers{head, b.job}
-		_, _ = buffers.WriteTo(b.socket)
-	}()
-	said, err := io.ReadAll(io.LimitReader(b.socket, 64<<10))
-	if err != nil && len(said) == 0 {
-		// A socket that was closed with unread data in it: the process died before it had read its job.
-		said = nil
-	}
-	<-sent
-	if len(said) > 0 && said[0] == readyByte {
-		ready, said = true, said[1:]
-	}
-	if len(said) == 0 {
-		return ready, nil
-	}
-	fault = &failure{}
-	if err := json.Unmarshal(said, fault); err != nil {
-		fault = newFailure(setupError(sandbox.StageLaunch, "", "", fmt.Errorf("the set-up process was cut off: %w", err)))
-	}
-	return ready, fault
-}
-
-// streamPair is a pair of connected stream sockets: one for this program, one to give away.
-func streamPair() (net.Conn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "job socket")
-	ours, err := packetConn(os.NewFile(uintptr(fds[0]), "job socket"))
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return ours, theirs, nil
-}
-
-func resultOf(answer reply) *sandbox.Result {
-	status := syscall.WaitStatus(answer.Status)
-	r := &sandbox.Result{ExitCode: status.ExitStatus(), CPUUser: answer.User, CPUSystem: answer.System}
-	if status.Signaled() {
-		r.Signal = status.Signal()
-	}
-	return r
 }

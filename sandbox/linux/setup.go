@@ -99,15 +99,7 @@ func report(w io.Writer, err error) error {
 func become(j *job, socket *os.File, terminal int) error {
 	s := j.Spec
 	unix.Umask(0o022)
-	if err := nameHost(s); err != nil {
-		return err
-	}
-	if !s.Network {
-		if err := raiseLoopback(); err != nil {
-			return err
-		}
-	}
-	sources, err := openSources(s)
+	sources, err := enter(j)
 	if err != nil {
 		return err
 	}
@@ -120,8 +112,10 @@ func become(j *job, socket *os.File, terminal int) error {
 	if err := takeIDs(s); err != nil {
 		return err
 	}
-	if err := enterRoot(j, sources); err != nil {
-		return err
+	if !s.NoChroot {
+		if err := enterRoot(j, sources); err != nil {
+			return err
+		}
 	}
 	if err := dropPrivileges(j); err != nil {
 		return err
@@ -151,6 +145,23 @@ func become(j *job, socket *os.File, terminal int) error {
 		return setupError(sandbox.StageExec, "execve", builtin.path, builtin.exec())
 	}
 	return setupError(sandbox.StageExec, "execve", s.Builder, syscall.Exec(s.Builder, s.Args, s.Env))
+}
+
+// enter gives the namespaces what they need, and the mount namespace what the host has for it. Without chroot that is
+// all there is to it; else the sources are returned.
+func enter(j *job) (*sources, error) {
+	if j.Spec.NoChroot {
+		return nil, enterHost(j)
+	}
+	if err := nameHost(j.Spec); err != nil {
+		return nil, err
+	}
+	if !j.Spec.Network {
+		if err := raiseLoopback(); err != nil {
+			return nil, err
+		}
+	}
+	return openSources(j.Spec)
 }
 
 func nameHost(s *sandbox.Spec) error {
