@@ -1,0 +1,129 @@
+package builtin
+
+import "strings"
+
+// netrc is the contents of a netrc file: ftp(1), and curl's manual, "netrc".
+type netrc []netrcEntry
+
+type netrcEntry struct {
+	machine         string
+	any             bool // "default": for every machine
+	login, password string
+}
+
+// parseNetrc reads the words that matter. As for curl nothing is an error: words that mean nothing are passed over, what is
+// missing is empty.
+func parseNetrc(text string) netrc {
+	var entries netrc
+	w := netrcWords{rest: text}
+	for word, ok := w.next(); ok; word, ok = w.next() {
+		switch word {
+		case "machine":
+			name, _ := w.next()
+			entries = append(entries, netrcEntry{machine: name})
+			continue
+		case "default":
+			entries = append(entries, netrcEntry{any: true})
+			continue
+		case "macdef":
+			w.skipMacro()
+			continue
+		}
+		if word != "login" && word != "password" && word != "account" {
+			continue
+		}
+		value, _ := w.next()
+		if len(entries) == 0 {
+			continue
+		}
+		switch last := &entries[len(entries)-1]; word {
+		case "login":
+			last.login = value
+		case "password":
+			last.password = value
+		}
+	}
+	return entries
+}
+
+// find returns the first entry for a host, or the default.
+func (n netrc) find(host string) (netrcEntry, bool) {
+	for _, e := range n {
+		if e.any || strings.EqualFold(e.machine, host) {
+			return e, e.login != "" || e.password != ""
+		}
+	}
+	return netrcEntry{}, false
+}
+
+// netrcWords splits at white space. A word in double quotes may have some, and \", \\, \n, \r, \t. A word that begins with "#"
+// begins a comment.
+type netrcWords struct{ rest string }
+
+const netrcSpace = " \t\r\n\f\v"
+
+func (w *netrcWords) next() (word string, ok bool) {
+	for {
+		w.rest = strings.TrimLeft(w.rest, netrcSpace)
+		if !strings.HasPrefix(w.rest, "#") {
+			break
+		}
+		w.skipLine()
+	}
+	if w.rest == "" {
+		return "", false
+	}
+	if w.rest[0] == '"' {
+		return w.quoted(), true
+	}
+	end := strings.IndexAny(w.rest, netrcSpace)
+	if end < 0 {
+		end = len(w.rest)
+	}
+	word, w.rest = w.rest[:end], w.rest[end:]
+	return word, true
+}
+
+func (w *netrcWords) quoted() string {
+	var word strings.Builder
+	for i := 1; i < len(w.rest); i++ {
+		c := w.rest[i]
+		if c == '"' {
+			w.rest = w.rest[i+1:]
+			return word.String()
+		}
+		if c == '\\' && i+1 < len(w.rest) {
+			i++
+			switch c = w.rest[i]; c {
+			case 'n':
+				c = '\n'
+			case 'r':
+				c = '\r'
+			case 't':
+				c = '\t'
+			}
+		}
+		word.WriteByte(c)
+	}
+	w.rest = ""
+	return word.String()
+}
+
+func (w *netrcWords) skipLine() {
+	_, w.rest, _ = strings.Cut(w.rest, "\n")
+}
+
+// skipMacro passes over a macro, which an empty line ends.
+func (w *netrcWords) skipMacro() {
+	for {
+		line, rest, found := strings.Cut(w.rest, "\n")
+		w.rest = rest
+		if !found {
+			return
+		}
+		// The first line is what is left of the one with "macdef NAME".
+		if strings.Trim(line, netrcSpace) == "" {
+			return
+		}
+	}
+}
