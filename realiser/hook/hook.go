@@ -1,0 +1,129 @@
+// Package hook runs the programs of settings such as diff-hook and
+// post-build-hook: of the administrator's, but beside hostile builds.
+//
+// A hook has no descriptor of the daemon but for its output, nothing to read, and
+// a process group of its own, all of which is killed when it has ended or is not
+// wanted any more.
+package hook
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLine is how many bytes of a line are passed on at a time.
+const maxLine = 4 << 10
+
+// grace is how long it is read what processes write that left a hook's group, after the hook's end.
+const grace = time.Second
+
+// Hook is one run of a program.
+type Hook struct {
+	Path string
+	Args []string // without the program's own name
+	Env  []string // as of os/exec; later ones win
+	Dir  string
+	// User is who it runs as; nil: who runs this process.
+	User *syscall.Credential
+	// Line takes what it writes, line by line, without the line's end; from one goroutine.
+	Line func(string)
+}
+
+// Run returns when the program has ended, was killed because ctx ended (the error
+// is then ctx's cause), or could not be run. The error names the program.
+func (h *Hook) Run(ctx context.Context) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("hook '%s': %w", h.Path, err)
+	}
+	cmd := exec.CommandContext(ctx, h.Path, h.Args...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = h.Env, h.Dir, w, w
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: h.User}
+	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = kill
+	if err = closeOnExec(); err == nil {
+		err = cmd.Start()
+	}
+	w.Close()
+	if err != nil {
+		r.Close()
+		return fmt.Errorf("hook '%s' could not be run: %w", h.Path, err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		h.lines(r)
+	}()
+	err = cmd.Wait()
+	// Whoever is left of its group holds the pipe open. Nobody can have taken the group's number: what is left has it.
+	_ = kill()
+	// A process that left the group must not hold us up for long.
+	_ = r.SetReadDeadline(time.Now().Add(grace))
+	<-read
+	r.Close()
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &exit):
+		return &Failure{Path: h.Path, State: exit.ProcessState}
+	case err != nil:
+		return fmt.Errorf("hook '%s': %w", h.Path, err)
+	}
+	return nil
+}
+
+// closeOnExec makes sure that a program that is run gets no descriptor that it is not meant to get. Those that Go opened are
+// marked; those that this process was started with may not be.
+func closeOnExec() error {
+	err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	names, err := os.ReadDir("/proc/self/fd") // Linux before 5.11
+	for _, n := range names {
+		if fd, err := strconv.Atoi(n.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return err
+}
+
+// lines passes on what is read, in pieces of at most maxLine bytes.
+func (h *Hook) lines(r io.Reader) {
+	in := bufio.NewReaderSize(r, maxLine)
+	for {
+		piece, err := in.ReadSlice('\n')
+		if len(piece) > 0 {
+			h.Line(strings.ToValidUTF8(strings.TrimSuffix(string(piece), "\n"), "\uFFFD"))
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return
+		}
+	}
+}
+
+// Failure says that a hook ended with something else than 0.
+type Failure struct {
+	Path  string
+	State *os.ProcessState
+}
+
+func (f *Failure) Error() string {
+	if w, ok := f.State.Sys().(syscall.WaitStatus); ok && w.Signaled() {
+		return fmt.Sprintf("program '%s' failed due to signal %d (%s)", f.Path, int(w.Signal()), w.Signal())
+	}
+	return fmt.Sprintf("program '%s' failed with exit code %d", f.Path, f.State.ExitCode())
+}
