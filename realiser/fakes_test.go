@@ -180,7 +180,7 @@ func (s *fakeStore) drv(t testing.TB, name string, inputs []store.StorePath, cha
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drvs[p] = d
-	s.infos[p] = &store.PathInfo{Path: p}
+	s.infos[p] = &store.PathInfo{Path: p, References: d.References()}
 	return p, d.Outputs["out"].Path
 }
 

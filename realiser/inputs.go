@@ -38,7 +38,9 @@ func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res
 	if closure, err = d.store.Closure(d.g.ctx, inputs.paths); err != nil {
 		return nil, release, d.g.failf(result.MiscFailure, "inputs of '%s': %w", d.name, err)
 	}
-	return closure, release, ending{}
+	unroot, res := d.realiseBuildClosures(closure)
+	unlock := release
+	return closure, func() { unroot(); unlock() }, res
 }
 
 type refusal struct{ error }
@@ -55,12 +57,15 @@ type inputPaths struct {
 	from   []int             // where the outputs of each begin in paths, and their end
 }
 
+// byName is the order in which goals are begun.
+func byName(a, b store.StorePath) int {
+	return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
+}
+
 // inputs returns the paths that the build needs.
 func (d *drvRun) inputs() (*inputPaths, error) {
 	in := &inputPaths{paths: slices.Clone(d.drv.InputSrcs)}
-	in.makers = slices.SortedFunc(maps.Keys(d.drv.InputDrvs), func(a, b store.StorePath) int {
-		return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
-	})
+	in.makers = slices.SortedFunc(maps.Keys(d.drv.InputDrvs), byName)
 	for _, input := range in.makers {
 		drv, err := d.store.Derivation(d.g.ctx, input)
 		if err != nil {
