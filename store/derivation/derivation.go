@@ -14,11 +14,14 @@ type Derivation struct {
 	Name      string                       // without ".drv"
 	Outputs   map[string]Output            // at least one
 	InputDrvs map[store.StorePath][]string // the outputs used of each, sorted
-	InputSrcs []store.StorePath            // sorted
-	System    string                       // "x86_64-linux", "builtin"
-	Builder   string                       // absolute path, or "builtin:fetchurl"
-	Args      []string
-	Env       map[string]string
+	// DynamicInputs are the outputs of inputs that are derivations themselves, with
+	// what is used of them; their inputs are in InputDrvs too. Nil: none.
+	DynamicInputs map[store.StorePath]map[string]Use
+	InputSrcs     []store.StorePath // sorted
+	System        string            // "x86_64-linux", "builtin"
+	Builder       string            // absolute path, or "builtin:fetchurl"
+	Args          []string
+	Env           map[string]string
 }
 
 // Output says what is known about an output beforehand. Its fields are set
@@ -66,7 +69,7 @@ func (drv *Derivation) StructuredAttrs() (json.RawMessage, bool) {
 // so its output paths can't be checked.
 func (drv *Derivation) Basic(inputs []store.StorePath) *Derivation {
 	b := drv.Clone()
-	b.InputDrvs = nil
+	b.InputDrvs, b.DynamicInputs = nil, nil
 	b.InputSrcs = store.SortPaths(append(b.InputSrcs, inputs...))
 	return b
 }
@@ -78,6 +81,10 @@ func (drv *Derivation) Clone() *Derivation {
 	c.InputDrvs = maps.Clone(drv.InputDrvs)
 	for p, names := range c.InputDrvs {
 		c.InputDrvs[p] = slices.Clone(names)
+	}
+	c.DynamicInputs = maps.Clone(drv.DynamicInputs)
+	for p, dynamic := range c.DynamicInputs {
+		c.DynamicInputs[p] = Use{Dynamic: dynamic}.clone().Dynamic
 	}
 	c.InputSrcs = slices.Clone(drv.InputSrcs)
 	c.Args = slices.Clone(drv.Args)

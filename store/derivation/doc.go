@@ -25,6 +25,11 @@
 //
 // # Forms
 //
+// A derivation can use outputs of a derivation that is itself an output of another
+// one (dynamic derivations, see [Use]). [Derivation.Resolve] replaces everything
+// that is used by the paths that were built, which is what is really built where
+// those paths were not known.
+//
 // The .drv file is an ATerm ([Parse], [Derivation.ATerm]). Nix prints
 // derivations as JSON in several versions ([FromJSON], [Derivation.JSON]).
 //

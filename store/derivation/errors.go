@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrUnsupported marks derivations in a form that is known but not supported,
-// such as dynamic derivations.
+// ErrUnsupported marks derivations in a version or a form that is not supported.
 var ErrUnsupported = errors.New("not supported")
 
 // SyntaxError is a text that is not a derivation in canonical form. It unwraps

@@ -16,7 +16,7 @@ import (
 // agree. Output paths may be missing, for [Hasher.Fill] to set.
 //
 // Errors are *SyntaxError or *InvalidError; they wrap [ErrUnsupported] for other
-// versions and for dynamic derivations.
+// versions.
 func FromJSON(d store.Dir, name string, text []byte) (*Derivation, error) {
 	drv, err := fromJSON(d, name, text)
 	if err != nil {
@@ -215,9 +215,11 @@ func (r jsonReader) inputs(m members, drv *Derivation) error {
 		if err != nil {
 			return err
 		}
-		if drv.InputDrvs[p], err = inputOutputs(text); err != nil {
+		use, err := readUse(text, 0)
+		if err != nil {
 			return fmt.Errorf("input %s: %w", p, err)
 		}
+		drv.setInput(p, use)
 	}
 	if srcsKey == "srcs" {
 		return m.rest()
@@ -225,25 +227,34 @@ func (r jsonReader) inputs(m members, drv *Derivation) error {
 	return nil
 }
 
-// inputOutputs reads which outputs of an input are used: a list, or an object
-// that could also name outputs of derivations that the input builds.
-func inputOutputs(text json.RawMessage) ([]string, error) {
+// readUse reads what is used of an input: a list of outputs, or an object that
+// also says what is used of outputs that are derivations.
+func readUse(text json.RawMessage, depth int) (u Use, err error) {
+	if depth > maxNesting {
+		return u, fmt.Errorf("more than %d derivations that make derivations", maxNesting)
+	}
 	m := members{"outputs": text}
 	if !strings.HasPrefix(string(text), "[") {
 		m = nil
 		if err := json.Unmarshal(text, &m); err != nil {
-			return nil, err
+			return u, err
 		}
 	}
 	var names []string
 	var dynamic map[string]json.RawMessage
-	err := firstError(m.takeStrings("outputs", &names), m.take("dynamicOutputs", false, &dynamic), m.rest())
+	err = firstError(m.takeStrings("outputs", &names), m.take("dynamicOutputs", false, &dynamic), m.rest())
 	if err != nil {
-		return nil, err
-	}
-	if len(dynamic) > 0 {
-		return nil, fmt.Errorf("dynamic derivations: %w", ErrUnsupported)
+		return u, err
 	}
 	slices.Sort(names)
-	return slices.Compact(names), nil
+	u.Outputs = slices.Compact(names)
+	for name, text := range dynamic {
+		if u.Dynamic == nil {
+			u.Dynamic = map[string]Use{}
+		}
+		if u.Dynamic[name], err = readUse(text, depth+1); err != nil {
+			return u, fmt.Errorf("output %q: %w", name, err)
+		}
+	}
+	return u, nil
 }

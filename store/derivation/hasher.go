@@ -1,7 +1,6 @@
 package derivation
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -95,30 +94,30 @@ func (h *Hasher) hash(drv *Derivation, inputs map[store.StorePath]hashed, mask b
 	m := Modulo{Deferred: drv.Kind() == FloatingCA}
 
 	// Inputs with the same hash become one: they build the same thing.
-	type use struct{ key, output string }
-	var uses []use
-	for p, outputs := range drv.InputDrvs {
-		in := inputs[p]
-		m.Deferred = m.Deferred || in.Deferred
-		key := in.Hash.Encode(store.Base16)
-		for _, o := range outputs {
+	var refs []inputRef
+	for p := range drv.InputDrvs {
+		in, use := inputs[p], drv.Use(p)
+		m.Deferred = m.Deferred || in.Deferred || len(use.Dynamic) > 0
+		for _, o := range use.Needed() {
 			if _, ok := slices.BinarySearch(in.outputs, o); !ok {
 				return Modulo{}, &InvalidError{Name: drv.Name, Reason: fmt.Sprintf("its input %s has no output %q", p, o)}
 			}
-			uses = append(uses, use{key, o})
+		}
+		if len(use.Needed()) > 0 {
+			refs = append(refs, inputRef{in.Hash.Encode(store.Base16), use})
 		}
 	}
-	slices.SortFunc(uses, func(a, b use) int {
-		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.output, b.output))
-	})
-	var refs []inputRef
-	for _, u := range slices.Compact(uses) {
-		if n := len(refs); n > 0 && refs[n-1].key == u.key {
-			refs[n-1].outputs = append(refs[n-1].outputs, u.output)
+	slices.SortFunc(refs, func(a, b inputRef) int { return strings.Compare(a.key, b.key) })
+	last := 0
+	for i := 1; i < len(refs); i++ {
+		if refs[i].key == refs[last].key {
+			refs[last].use = refs[last].use.merge(refs[i].use)
 		} else {
-			refs = append(refs, inputRef{u.key, []string{u.output}})
+			last++
+			refs[last] = refs[i]
 		}
 	}
+	refs = refs[:min(last+1, len(refs))]
 	m.Hash = store.SHA256.Sum(drv.appendATerm(nil, h.dir, refs, mask))
 	return m, nil
 }

@@ -31,6 +31,9 @@ func (drv *Derivation) JSON(d store.Dir, f Format) ([]byte, error) {
 	w := &jsonWriter{}
 	switch f {
 	case FormatShow:
+		if drv.IsDynamic() {
+			return nil, fmt.Errorf("derivation %s uses dynamic derivations, which this form can't say: %w", drv.Name, ErrUnsupported)
+		}
 		drv.writeShow(w, d)
 	case Format4:
 		drv.write4(w)
@@ -137,12 +140,7 @@ func (drv *Derivation) write4(w *jsonWriter) {
 			w.object(func() {
 				for _, p := range slices.SortedFunc(maps.Keys(drv.InputDrvs), store.StorePath.Compare) {
 					w.key(p.String())
-					w.object(func() {
-						w.key("outputs")
-						w.strings(drv.InputDrvs[p])
-						w.key("dynamicOutputs")
-						w.object(func() {})
-					})
+					w.use(drv.Use(p))
 				}
 			})
 		})
@@ -160,6 +158,21 @@ func (drv *Derivation) write4(w *jsonWriter) {
 			w.key("structuredAttrs")
 			w.raw(attrs)
 		}
+	})
+}
+
+// use prints what is used of an input.
+func (w *jsonWriter) use(u Use) {
+	w.object(func() {
+		w.key("outputs")
+		w.strings(u.Outputs)
+		w.key("dynamicOutputs")
+		w.object(func() {
+			for _, name := range slices.Sorted(maps.Keys(u.Dynamic)) {
+				w.key(name)
+				w.use(u.Dynamic[name])
+			}
+		})
 	})
 }
 

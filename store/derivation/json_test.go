@@ -250,7 +250,7 @@ func TestFromJSONRefuses(t *testing.T) {
 		{`{"out":{}}`, `{"out":{"pth":""}}`, `unknown member "pth"`},
 		{`{"out":{}}`, `{"o/t":{}}`, `'/'`},
 		{`"inputDrvs":{}`, `"inputDrvs":{"/nix/store/ri33cw60p5dwrh3g4cbbzw8nfwmi17wf-dep":["out"]}`, `.drv`},
-		{`"inputDrvs":{}`, `"inputDrvs":{"/nix/store/lk80pmykwikkmqkk2f4w9dywqgsza15c-dep.drv":{"outputs":["out"],"dynamicOutputs":{"out":{}}}}`, `dynamic`},
+		{`"inputDrvs":{}`, `"inputDrvs":{"/nix/store/lk80pmykwikkmqkk2f4w9dywqgsza15c-dep.drv":{"outputs":["out"],"dynamicOutputs":{"out":{}}}}`, `no "outputs"`},
 		{`{"outputs"`, `{"version":5,"outputs"`, `version 5`},
 		{`{"outputs"`, `{"version":4,"outputs"`, `no "name"`},
 		{`{"outputs"`, `{"name":"y","outputs"`, `"y"`},

@@ -13,9 +13,9 @@ import (
 // everything sorted, nothing twice, no other escapes and spaces. A fixed
 // output's path may be empty, for [Hasher.Fill] to set.
 //
-// Errors are *SyntaxError with an offset; those about dynamic derivations and
-// unknown versions wrap [ErrUnsupported]; *InvalidError is for texts that are
-// well-formed but contradict themselves.
+// Errors are *SyntaxError with an offset; those about unknown versions wrap
+// [ErrUnsupported]; *InvalidError is for texts that are well-formed but
+// contradict themselves.
 func Parse(d store.Dir, name string, text []byte) (*Derivation, error) {
 	// One copy; strings without escapes are slices of it.
 	p := &parser{dir: d, text: string(text)}
@@ -30,27 +30,29 @@ func Parse(d store.Dir, name string, text []byte) (*Derivation, error) {
 	return drv, nil
 }
 
-// parser goes through the text once. It recurses nowhere; pos is where the
-// error is when a method fails.
+// parser goes through the text once. It recurses only in use, which is bounded;
+// pos is where the error is when a method fails.
 type parser struct {
-	dir  store.Dir
-	text string
-	pos  int
+	dir         store.Dir
+	text        string
+	pos         int
+	dynamic     bool // dynamic derivations may be among the inputs
+	dynamicUsed bool // they are
 }
 
-const derivePrefix, versionPrefix = "Derive(", "DrvWithVersion("
+const (
+	derivePrefix, versionPrefix = "Derive(", "DrvWithVersion("
+	dynamicVersion              = "xp-dyn-drv" // the only one that Nix knows
+)
 
 func (p *parser) derivation() (*Derivation, error) {
-	if strings.HasPrefix(p.text, versionPrefix) {
-		return nil, p.version()
-	}
 	drv := &Derivation{
 		Outputs:   map[string]Output{},
 		InputDrvs: map[store.StorePath][]string{},
 		Env:       map[string]string{},
 	}
 	steps := []func() error{
-		func() error { return p.expect(derivePrefix) },
+		p.prefix,
 		func() error { return p.list(p.outputs(drv)) },
 		func() error { return p.list(p.inputDrvs(drv)) },
 		func() error { return p.list(p.inputSrcs(drv)) },
@@ -72,22 +74,30 @@ func (p *parser) derivation() (*Derivation, error) {
 	if err := p.expect(")"); err != nil {
 		return nil, err
 	}
-	if p.pos != len(p.text) {
+	switch {
+	case p.pos != len(p.text):
 		return nil, errors.New("text after the end of the derivation")
+	case p.dynamic && !p.dynamicUsed:
+		return nil, fmt.Errorf("version %q, but it uses no output of a dynamic derivation", dynamicVersion)
 	}
 	return drv, nil
 }
 
-func (p *parser) version() error {
+// prefix reads what comes before the outputs.
+func (p *parser) prefix() error {
+	if !strings.HasPrefix(p.text, versionPrefix) {
+		return p.expect(derivePrefix)
+	}
 	p.pos = len(versionPrefix)
 	v, err := p.str()
 	switch {
 	case err != nil:
 		return err
-	case v == "xp-dyn-drv":
-		return fmt.Errorf("dynamic derivations (version %q): %w", v, ErrUnsupported)
+	case v != dynamicVersion:
+		return fmt.Errorf("unknown version %q: %w", v, ErrUnsupported)
 	}
-	return fmt.Errorf("unknown version %q: %w", v, ErrUnsupported)
+	p.dynamic = true
+	return p.expect(",")
 }
 
 func (p *parser) outputs(drv *Derivation) func() error {
@@ -162,22 +172,11 @@ func (p *parser) inputDrvs(drv *Derivation) func() error {
 		if err := p.expect(","); err != nil {
 			return err
 		}
-		names, prev := []string{}, ""
-		err = p.list(func() error {
-			at := p.pos
-			n, err := p.str()
-			if err == nil {
-				if err = inOrder("output", &prev, n, len(names) == 0); err != nil {
-					p.pos = at
-				}
-			}
-			names = append(names, n)
-			return err
-		})
+		use, err := p.use(0)
 		if err != nil {
 			return err
 		}
-		drv.InputDrvs[path] = names
+		drv.setInput(path, use)
 		return p.expect(")")
 	}
 }

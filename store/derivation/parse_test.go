@@ -28,7 +28,8 @@ func TestParseRefuses(t *testing.T) {
 		{`Derive(`, ``, `expected "Derive("`},
 		{`Derive(`, `derive(`, `expected "Derive("`},
 		{`Derive(`, ` Derive(`, `expected "Derive("`},
-		{`Derive(`, `DrvWithVersion("xp-dyn-drv",`, `dynamic derivations`},
+		{`Derive(`, `DrvWithVersion("xp-dyn-drv",`, `uses no output of a dynamic derivation`},
+		{`",["out"])]`, `",(["out"],[("out",["out"])]))]`, `expected "["`},
 		{`Derive(`, `DrvWithVersion("2",`, `unknown version "2"`},
 		{`Derive(`, `DrvWithVersion(`, `expected "\""`},
 		{`","")])`, `","")]) `, `after the end`},
@@ -119,7 +120,7 @@ func TestSyntaxErrorOffset(t *testing.T) {
 }
 
 func TestParseUnsupported(t *testing.T) {
-	for _, text := range []string{`DrvWithVersion("xp-dyn-drv",[],[],[],"","",[],[])`, `DrvWithVersion("9",[])`} {
+	for _, text := range []string{`DrvWithVersion("9",[])`} {
 		if _, err := derivation.Parse(dir, "x", []byte(text)); !errors.Is(err, derivation.ErrUnsupported) {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -11,7 +11,7 @@ import (
 func (drv *Derivation) ATerm(d store.Dir) []byte {
 	inputs := make([]inputRef, 0, len(drv.InputDrvs))
 	for _, p := range slices.SortedFunc(maps.Keys(drv.InputDrvs), store.StorePath.Compare) {
-		inputs = append(inputs, inputRef{d.Join(p), drv.InputDrvs[p]})
+		inputs = append(inputs, inputRef{d.Join(p), drv.Use(p)})
 	}
 	return drv.appendATerm(nil, d, inputs, false)
 }
@@ -19,15 +19,19 @@ func (drv *Derivation) ATerm(d store.Dir) []byte {
 // inputRef is an input as it appears in the text: its store path, or its hash
 // modulo.
 type inputRef struct {
-	key     string
-	outputs []string
+	key string
+	use Use
 }
 
 // appendATerm prints the derivation with the inputs given. If mask is set the
 // outputs' paths are left out, in the outputs and in the environment.
 func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mask bool) []byte {
 	b = slices.Grow(b, drv.textSize())
-	b = append(b, derivePrefix...)
+	if drv.IsDynamic() {
+		b = append(appendString(append(b, versionPrefix...), dynamicVersion), ',')
+	} else {
+		b = append(b, derivePrefix...)
+	}
 	b = appendList(b, drv.OutputNames(), func(b []byte, name string) []byte {
 		path, algo, hash := drv.Outputs[name].fields(d)
 		if mask {
@@ -38,8 +42,7 @@ func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mas
 	b = append(b, ',')
 	b = appendList(b, inputs, func(b []byte, in inputRef) []byte {
 		b = appendString(append(b, '('), in.key)
-		b = appendList(append(b, ','), in.outputs, appendString)
-		return append(b, ')')
+		return append(appendUse(append(b, ','), in.use), ')')
 	})
 	b = append(b, ',')
 	b = appendList(b, drv.InputSrcs, func(b []byte, p store.StorePath) []byte {

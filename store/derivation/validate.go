@@ -21,17 +21,17 @@ func (drv *Derivation) Validate() error {
 	if err := drv.validateOutputs(bad); err != nil {
 		return err
 	}
-	for p, names := range drv.InputDrvs {
+	for p := range drv.InputDrvs {
 		if !p.IsDerivation() {
 			return bad("the input derivation %s is not named .drv", p)
 		}
-		if !sortedUnique(names, strings.Compare) {
-			return bad("the outputs of input %s are not sorted or not unique", p)
+		if err := drv.Use(p).validate(p, 0); err != nil {
+			return bad("%v", err)
 		}
-		for _, n := range names {
-			if err := store.CheckName(n); err != nil {
-				return bad("input %s: %v", p, err)
-			}
+	}
+	for p := range drv.DynamicInputs {
+		if _, ok := drv.InputDrvs[p]; !ok || len(drv.DynamicInputs[p]) == 0 {
+			return bad("%s has dynamic outputs and is no input, or none and is among those that do", p)
 		}
 	}
 	if !sortedUnique(drv.InputSrcs, store.StorePath.Compare) {
