@@ -1,12 +1,14 @@
 package realiser
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
+	"slices"
 
 	"larder/nar"
 	"larder/realiser/content"
@@ -69,7 +71,9 @@ func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp stri
 		ev.BytesDone, ev.BytesTotal = done, int64(info.NarSize)
 		r.events.publish(ev)
 	}}
-	in.content = contentHash(info)
+	if !info.CA.IsZero() {
+		in.content = content.OverNAR(info.CA.Method, info.CA.Hash.Algo(), selfPart(info))
+	}
 	_, err = nar.RestoreAt(g.ctx, in, int(objects.Fd()), temp, nar.RestoreOptions{Canonical: true})
 	var bad *nar.FormatError
 	switch {
@@ -86,42 +90,37 @@ func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp stri
 		return fmt.Errorf("%w: hash mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
 			r.dir.Join(info.Path), info.NarHash.Text(store.SRI), got.Text(store.SRI))
 	}
-	return r.verifyContent(info, in.content, int(objects.Fd()), temp)
+	return r.verifyContent(g.ctx, info, in.content, int(objects.Fd()), temp)
 }
 
-// contentHash is what takes the hash that a content address promises over the
-// NAR, or nil: there is none, or it is not of the NAR.
-func contentHash(info *store.NarInfo) hash.Hash {
-	if info.CA.Method != store.Recursive {
-		return nil
+// selfPart is the hash part that content hashes leave out: the object's own, if it refers to itself.
+func selfPart(info *store.NarInfo) string {
+	if slices.Contains(info.References, info.Path) {
+		return info.Path.HashPart()
 	}
-	for _, ref := range info.References {
-		if ref == info.Path {
-			return content.NewModulo(info.CA.Hash.Algo().New(), info.Path.HashPart())
-		}
-	}
-	return info.CA.Hash.Algo().New()
+	return ""
 }
 
 // verifyContent checks a content address. It stands for a signature, so nothing
 // that it does not cover, such as an executable bit, may be there.
-func (r *Realiser) verifyContent(info *store.NarInfo, overNAR hash.Hash, dirfd int, temp string) error {
+func (r *Realiser) verifyContent(ctx context.Context, info *store.NarInfo, overNAR hash.Hash, dirfd int, temp string) error {
 	if info.CA.IsZero() {
 		return nil
 	}
 	algo := info.CA.Hash.Algo()
-	if overNAR == nil {
-		f, err := content.OpenPlainFile(dirfd, temp)
-		if err != nil {
-			return fmt.Errorf("%w: content-addressed path '%s': %w", store.ErrCorrupt, r.dir.Join(info.Path), err)
-		}
-		defer f.Close()
-		overNAR = algo.New()
-		if _, err := io.Copy(overNAR, f); err != nil {
-			return err
-		}
+	var got store.Hash
+	var err error
+	if overNAR != nil {
+		got = store.SumOf(algo, overNAR)
+	} else {
+		got, err = content.Of(ctx, dirfd, temp, info.CA.Method, algo, selfPart(info))
 	}
-	if got := store.SumOf(algo, overNAR); got != info.CA.Hash {
+	switch {
+	case errors.Is(err, content.ErrNotPlain) || errors.Is(err, content.ErrNoObject):
+		return fmt.Errorf("%w: content-addressed path '%s': %w", store.ErrCorrupt, r.dir.Join(info.Path), err)
+	case err != nil:
+		return err
+	case got != info.CA.Hash:
 		return fmt.Errorf("%w: content-address mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
 			r.dir.Join(info.Path), info.CA.Hash.Text(store.SRI), got.Text(store.SRI))
 	}
