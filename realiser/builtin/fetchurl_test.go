@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -317,6 +318,7 @@ func newHost(t *testing.T, address string, secure bool, next func() string) *hos
 		}
 		fmt.Fprint(w, "content")
 	})}}
+	h.Config.ErrorLog = log.New(io.Discard, "", 0) // of clients that hang up
 	if secure {
 		h.StartTLS()
 	} else {
