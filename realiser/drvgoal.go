@@ -23,11 +23,8 @@ type drvRun struct {
 	asks *derivation.Options // of drv
 
 	wanted map[string]store.StorePath // outputs, by name
-	// substitutes tells what became of the attempt to substitute them.
-	substitutes struct {
-		failed     error // a substituter failed
-		incomplete bool  // a substituter has an output, but not all that it refers to
-	}
+	// retrySubstitution: substituters have all outputs that are missing, but not all that those refer to.
+	retrySubstitution bool
 }
 
 // realiseDerivation is the work of a derivation goal. Names in wanted that the
@@ -100,64 +97,30 @@ func (d *drvRun) realise() ending {
 			return res
 		}
 	}
-	if d.opt.MaxJobs == NoBuilds {
-		return d.g.failf(result.MiscFailure, "unable to build '%s': no local builds are allowed (max-jobs = 0)", d.name)
+	if err := d.mayBuild(); err != nil && !d.retrySubstitution {
+		return d.g.failed(result.MiscFailure, err)
 	}
 	if err := d.refuse(d.drv, d.asks, d.name); err != nil {
 		return d.g.failed(result.InputRejected, err)
+	}
+	if failed, res := d.failedBefore(); failed {
+		return res
 	}
 	inputs, release, res := d.realiseInputs()
 	defer release()
 	if res.err != nil {
 		return res
 	}
-	if d.substitutes.incomplete {
+	if d.retrySubstitution {
 		// What the substitutes lacked may have been built as an input: once more.
 		if done, res := d.trySubstitutes(missing); done {
 			return res
 		}
-	}
-	return d.build(inputs)
-}
-
-func (d *drvRun) allowSubstitutes() bool {
-	return d.opt.AlwaysAllowSubstitutes || d.asks.AllowSubstitutes
-}
-
-// trySubstitutes substitutes the missing outputs. It is not done if the
-// derivation has to be built.
-func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res ending) {
-	wants := make([]want, len(missing))
-	for i, p := range missing {
-		wants[i] = want{key: key{kind: substitutionGoal, path: p}}
-	}
-	goals, err := d.await(d.g, true, wants)
-	if err != nil {
-		return true, d.g.failed(result.MiscFailure, err)
-	}
-	d.substitutes.failed, d.substitutes.incomplete = nil, false
-	good := 0
-	for _, g := range goals {
-		switch res := g.result; {
-		case res.err == nil:
-			good++
-		case res.incomplete:
-			d.substitutes.incomplete = true
-		case res.status != result.NoSubstituters && d.substitutes.failed == nil:
-			d.substitutes.failed = res.err
+		if err := d.mayBuild(); err != nil {
+			return d.g.failed(result.MiscFailure, err)
 		}
 	}
-	if good == len(goals) {
-		return true, ending{status: result.Substituted}
-	}
-	if d.substitutes.failed != nil && !d.opt.Fallback {
-		return true, d.g.failf(result.TransientFailure,
-			"some substitutes for the outputs of derivation '%s' failed (the setting 'fallback' would build it then): %w", d.name, d.substitutes.failed)
-	}
-	if d.substitutes.failed != nil {
-		d.logFailures(d.g, []error{d.substitutes.failed})
-	}
-	return false, ending{}
+	return d.build(inputs)
 }
 
 // build waits for a slot and builds.
@@ -186,7 +149,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 		outputs[name] = o.Path
 		paths = append(paths, o.Path)
 	}
-	d.enter(d.g, PhaseLocked, "")
+	d.enter(d.g, PhaseLocked, summary(paths))
 	unlock, err := d.store.Lock(d.g.ctx, store.SortPaths(paths)...)
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
@@ -211,10 +174,14 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	if !needed {
 		return ending{status: result.AlreadyValid}
 	}
+	if failed, res := d.failedBefore(); failed {
+		return res
+	}
 	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.logPath(d.path)}, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
 	}
+	d.rememberFailure(res)
 	return res
 }
 

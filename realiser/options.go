@@ -55,8 +55,9 @@ type Options struct {
 	MaxLogSize int64         // … and print so many bytes (max-build-log-size); 0: any number
 	LogLines   int           // last lines of the log in errors (log-lines); 0: 10
 
-	FailureTTL time.Duration // how long a failure answers accesses; 0: 10 s, negative: not at all
-	Grace      time.Duration // how long a goal outlives its last waiter; 0: 1 s, negative: not at all
+	FailureCache FailureCache  // builds that failed for good are remembered here, and not tried again (build-cache-failure); nil: no
+	FailureTTL   time.Duration // how long a failure answers accesses; 0: 10 s, negative: not at all
+	Grace        time.Duration // how long a goal outlives its last waiter; 0: 1 s, negative: not at all
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: no logging

@@ -59,7 +59,7 @@ func New(o Options) (*Realiser, error) {
 		failures:  newFailures(o.FailureTTL, o.Now),
 		sources:   sources{now: o.Now},
 		hasher:    derivation.NewHasher(o.Store.Dir(), o.Store.Derivation),
-		builds:    newSlots(max(o.MaxJobs, 0)),
+		builds:    newSlots(max(o.MaxJobs, 1)), // with NoBuilds for preferLocalBuild
 		downloads: newSlots(o.MaxSubstitutionJobs),
 		queries:   newSlots(maxQueries),
 		builder:   b,
@@ -180,12 +180,20 @@ func (r *Realiser) await(g *goal, tolerant bool, wants []want) ([]*goal, error) 
 	if len(wants) == 0 {
 		return nil, nil
 	}
-	detail := wants[0].key.path.String()
-	if len(wants) > 1 {
-		detail = fmt.Sprintf("%s and %d more", detail, len(wants)-1)
+	paths := make([]store.StorePath, len(wants))
+	for i, w := range wants {
+		paths[i] = w.key.path
 	}
-	r.enter(g, PhaseWaiting, detail)
+	r.enter(g, PhaseWaiting, summary(paths))
 	return r.graph.await(g.ctx, &wait{parent: g, tolerant: tolerant}, wants)
+}
+
+// summary names the first of some paths, and says how many there are.
+func summary(paths []store.StorePath) string {
+	if len(paths) == 1 {
+		return paths[0].String()
+	}
+	return fmt.Sprintf("%s and %d more", paths[0], len(paths)-1)
 }
 
 // acquire waits, as goal g, for a slot.
