@@ -17,6 +17,9 @@ var (
 	// ErrCorrupt marks data that contradicts its own hash, size or format.
 	ErrCorrupt = errors.New("corrupt")
 
+	// ErrDamaged says that the object of a valid path is not here, or not what was registered.
+	ErrDamaged = errors.New("damaged")
+
 	// ErrBadSignature says that a path info has no signature by a trusted key.
 	ErrBadSignature = errors.New("no signature by a trusted key")
 )

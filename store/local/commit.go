@@ -89,25 +89,33 @@ func (s *Store) prepare(r *registration) error {
 		if a.was == Present {
 			continue
 		}
-		for _, p := range a.references {
-			n, ok := numbers[p]
-			if !ok {
-				e, ok, err := s.entry(s.db, p)
-				if err == nil && !ok {
-					err = fmt.Errorf("it refers to %s: %w", s.dir.Join(p), store.ErrNotValid)
-				}
-				if err != nil {
-					return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
-				}
-				n = e.number
-			}
-			a.refs = append(a.refs, n)
+		if err := s.prepareReferences(a, numbers); err != nil {
+			return err
 		}
-		slices.Sort(a.refs)
 		if err := s.prepareFile(a); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// prepareReferences finds the numbers of references, which must be valid or among those that are given.
+func (s *Store) prepareReferences(a *adding, numbers map[store.StorePath]uint32) error {
+	for _, p := range a.references {
+		n, ok := numbers[p]
+		if !ok {
+			e, ok, err := s.entry(s.db, p)
+			if err == nil && !ok {
+				err = fmt.Errorf("it refers to %s: %w", s.dir.Join(p), store.ErrNotValid)
+			}
+			if err != nil {
+				return &store.PathError{Op: "register", Dir: s.dir, Path: a.info.Path, Err: err}
+			}
+			n = e.number
+		}
+		a.refs = append(a.refs, n)
+	}
+	slices.Sort(a.refs)
 	return nil
 }
 

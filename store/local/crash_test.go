@@ -30,6 +30,7 @@ type crashJob struct {
 // points in the order in which a child meets them.
 var crashPoints = []string{
 	"register: prepared", "register: noted", "register: rename", "register: renamed", "register: committed",
+	"replace: noted", "replace: swapped", "replace: committed",
 	"gc: invalid", "gc: trash", "gc: unlink", "gc: swept", "recover: repaired",
 }
 
@@ -79,6 +80,12 @@ func runCrashJob(text string) int {
 	fmt.Println("valid a b", a.Temp, b.Temp)
 	must(s.Register(ctx, c))
 	fmt.Println("valid c")
+	other := add("a", "a")
+	other.Info.NarHash = store.SHA256.Sum([]byte("other"))
+	must(os.Chmod(filepath.Join(s.ObjectDir(), other.Temp), 0o755))
+	must(os.WriteFile(filepath.Join(s.ObjectDir(), other.Temp, "other"), nil, 0o444))
+	must(s.Replace(ctx, other))
+	fmt.Println("replaced a")
 	abandoned := add("abandoned") // stays at its temporary name
 	_ = abandoned
 	_, err = s.GC(ctx, local.GCOptions{Paths: paths("b"), KeepUnregistered: true})
@@ -120,6 +127,7 @@ func crashOnce(t *testing.T, point string, skip int) (survived bool) {
 	f.open()
 	f.checkWhole("foreign", filepath.Base(stray))
 	f.checkAcknowledged(output)
+	f.checkReplaced(strings.Contains(output, "replaced a"))
 	// And the store works.
 	f.register("afterwards")
 	return survived
@@ -179,6 +187,21 @@ func (f *fixture) checkWhole(others ...string) {
 	}
 	if len(left) > 0 {
 		f.t.Errorf("left in the object directory: %q", left)
+	}
+}
+
+// checkReplaced checks that a is either what it was or what it was replaced by.
+func (f *fixture) checkReplaced(acknowledged bool) {
+	f.t.Helper()
+	if !f.valid("a") {
+		return
+	}
+	info, err := f.PathInfo(context.Background(), path("a"))
+	check(f.t, err)
+	_, err = os.Stat(filepath.Join(f.ObjectPath(path("a")), "other"))
+	inPlace, known := err == nil, info.NarHash == store.SHA256.Sum([]byte("other"))
+	if inPlace != known || known != (len(info.References) == 1) || acknowledged && !known {
+		f.t.Errorf("a was replaced: the object %v, its info %v with %d references, acknowledged %v", inPlace, known, len(info.References), acknowledged)
 	}
 }
 

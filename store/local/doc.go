@@ -17,6 +17,7 @@
 //	Canonicalise(name, uid)    if others made it: owner, modes, times, attributes
 //	Register(info, name)       durable, renamed to its place, valid: all or nothing, several at once
 //	...
+//	Replace(info, name)        another object in its place, where one is damaged
 //	GC                         invalid first, then unlinked
 //
 // AddNAR, AddTree, AddText and AddDerivation do all of that.

@@ -21,6 +21,7 @@ type intentKind byte
 const (
 	put    intentKind = 1 // temporary to final, by Register
 	remove intentKind = 2 // final to temporary, by GC
+	swap   intentKind = 3 // each to the other's place, by Replace; the file is that of the temporary name
 )
 
 // intentKey holds both names; store paths and temporary names have no zero byte.
@@ -54,7 +55,7 @@ func decodeIntent(b []byte) (intent, error) {
 	if err := d.end(); err != nil {
 		return intent{}, err
 	}
-	if i.kind != put && i.kind != remove {
+	if i.kind < put || i.kind > swap {
 		return intent{}, fmt.Errorf("unknown intent %d", i.kind)
 	}
 	return i, nil

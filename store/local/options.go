@@ -30,6 +30,9 @@ type Options struct {
 	// shows them elsewhere can forget them. An error is logged and does not keep the files. Registrations of these very
 	// paths wait for it; it may read the store, and must not change it.
 	OnDelete func(ctx context.Context, paths []store.StorePath) error
+	// OnReplace, if not nil, is called with paths that Replace is about to give other objects, so that whoever shows them
+	// elsewhere can forget what they were and show nothing until done is called. An error keeps the objects as they are.
+	OnReplace func(ctx context.Context, paths []store.StorePath) (done func(), err error)
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 	// Logger takes what nobody waits to hear, such as what was swept after a crash; slog.Default if nil.

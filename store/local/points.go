@@ -7,6 +7,9 @@ const (
 	pointRename    = "register: rename"    // before each rename
 	pointRenamed   = "register: renamed"   // all in place, not committed
 	pointCommitted = "register: committed" // committed, intents still there
+	pointSwap      = "replace: noted"      // the new object and the intent are durable
+	pointSwapped   = "replace: swapped"    // the new object is in place, its info is not
+	pointReplaced  = "replace: committed"  // done, the old object still has the temporary name
 	pointInvalid   = "gc: invalid"         // a batch is invalid, its files still in place
 	pointTrash     = "gc: trash"           // before each rename to the trash
 	pointUnlink    = "gc: unlink"          // before each tree is unlinked

@@ -23,7 +23,7 @@ func (s *Store) recover(ctx context.Context) error {
 	}
 	notes := make([][]byte, 0, len(intents))
 	// What GC made invalid goes first: an object registered again since may be waiting for its place.
-	for _, kind := range []intentKind{remove, put} {
+	for _, kind := range []intentKind{remove, swap, put} {
 		for _, i := range intents {
 			if i.kind != kind {
 				continue
@@ -84,6 +84,12 @@ func (s *Store) repair(ctx context.Context, n noted) error {
 		return fmt.Errorf("%s: %w", s.ObjectPath(n.final), err)
 	}
 	inPlace := err == nil && at == n.file
+	if n.kind == swap {
+		if inPlace {
+			return s.unswap(n)
+		}
+		return nil
+	}
 	e, valid, err := s.entry(s.db, n.final)
 	if err != nil {
 		return err

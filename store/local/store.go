@@ -31,6 +31,7 @@ type Store struct {
 	log       *slog.Logger
 	point     func(string) error
 	onDelete  func(context.Context, []store.StorePath) error
+	onReplace func(context.Context, []store.StorePath) (func(), error)
 
 	lock     *lockFile
 	db       *database
@@ -60,7 +61,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: o.StoreDir, objectDir: filepath.Clean(o.ObjectDir), stateDir: filepath.Clean(o.StateDir), objects: -1,
-		readOnly: o.ReadOnly, now: o.Now, log: o.Logger, point: o.Testing.Hook, onDelete: o.OnDelete,
+		readOnly: o.ReadOnly, now: o.Now, log: o.Logger, point: o.Testing.Hook, onDelete: o.OnDelete, onReplace: o.OnReplace,
 	}
 	s.init()
 	defer func() {
