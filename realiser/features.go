@@ -50,11 +50,8 @@ func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, 
 			return fmt.Errorf("derivation '%s' uses checks of references ('%s'), which are not supported", name, attr)
 		}
 	}
-	if asks.NoChroot {
-		return fmt.Errorf("derivation '%s' has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'", name)
-	}
-	if paths := asks.ImpureHostDeps; len(paths) > 0 {
-		return fmt.Errorf("derivation '%s' requested impure path '%s', but it was not in allowed-impure-host-deps", name, paths[0])
+	if err := r.builder.Refuse(drv, asks, name); err != nil {
+		return err
 	}
 	return r.refusePlatform(drv, asks.RequiredSystemFeatures, name)
 }

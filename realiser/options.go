@@ -35,8 +35,13 @@ type Options struct {
 	ExtraPlatforms []string // other systems it can build for (extra-platforms); nil: i686-linux on x86_64-linux
 	SystemFeatures []string // what requiredSystemFeatures may ask for (system-features)
 
-	SandboxPaths []sandbox.Mount // mounted into every sandbox (sandbox-paths)
-	BuildDir     string          // host directory for the builders' scratch space; made if absent
+	SandboxMode builder.SandboxMode // who builds in a sandbox (sandbox)
+	// SandboxPaths are visible in every sandbox, with what their permissions allow (sandbox-paths); of their fields
+	// Source, Target and Optional count.
+	SandboxPaths          []sandbox.Mount
+	AllowedImpureHostDeps []string // what __impureHostDeps may ask for, and all below (allowed-impure-host-deps)
+	PreBuildHook          string   // a program that is run before each build (pre-build-hook)
+	BuildDir              string   // host directory for the builders' scratch space; made if absent
 	// SandboxBuildDir is where a builder sees its scratch space (sandbox-build-dir); "": /build.
 	SandboxBuildDir string
 	LogDir          string         // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent

@@ -41,7 +41,8 @@ func New(o Options) (*Realiser, error) {
 		return nil, err
 	}
 	b, err := builder.New(builder.Options{
-		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxPaths: o.SandboxPaths, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
+		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxMode: o.SandboxMode, SandboxPaths: o.SandboxPaths,
+		AllowedImpureHostDeps: o.AllowedImpureHostDeps, PreBuildHook: o.PreBuildHook, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
 		Users: o.Users, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
 		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
 	})

@@ -17,8 +17,6 @@ type Store interface {
 
 	// Lock takes the import locks of paths that are about to be registered.
 	Lock(ctx context.Context, paths ...store.StorePath) (unlock func(), err error)
-	// AddTempRoot keeps paths, valid or not, from garbage collection.
-	AddTempRoot(paths ...store.StorePath) (release func())
 }
 
 // Substituter is a source of finished store objects. *cache.Cache is one. What

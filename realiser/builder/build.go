@@ -21,9 +21,11 @@ type build struct {
 	name string // the derivation's, as an absolute path
 
 	user      *userpool.Lock // nil: not yet, or not any more
+	noChroot  bool           // the builder has the files of the host
 	scratch   *scratch
 	storeTemp string // temporary name of the builder's store directory, "" if not made
 	storeDir  string
+	unroot    []func() // what the builder sees may be collected as garbage again
 	log       *Log
 	result    *Result
 }
@@ -78,6 +80,7 @@ func (b *build) run() (failure *result.BuildError) {
 		b.Watch.Log(nil)
 		b.finish(failure)
 	}()
+	b.noChroot = !b.chroot(b.Drv, b.Asks)
 	if err := b.makeStoreDir(); err != nil {
 		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
 	}
@@ -85,7 +88,7 @@ func (b *build) run() (failure *result.BuildError) {
 	if refused := (refusal{}); errors.As(err, &refused) {
 		return b.failed(result.InputRejected, err)
 	} else if err != nil {
-		return b.failf(result.MiscFailure, "build of '%s': %w", b.name, err)
+		return b.notRun(err)
 	}
 	b.Watch.Started()
 	ended, err := b.runSandbox(spec)
@@ -184,6 +187,9 @@ func (b *build) diskFull() bool {
 // finish completes an error, if there is one, with what the log says, and
 // removes what the build leaves behind.
 func (b *build) finish(failure *result.BuildError) {
+	for _, f := range b.unroot {
+		f()
+	}
 	if err := b.log.Close(); err != nil {
 		b.opt.Logger.Warn("build log is incomplete", "drv", b.Path.String(), "err", err)
 	}

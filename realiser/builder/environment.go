@@ -34,7 +34,7 @@ func (b *build) environment() (map[string]string, error) {
 		}
 	}
 	for _, name := range []string{"NIX_BUILD_TOP", "TMPDIR", "TEMPDIR", "TMP", "TEMP", "PWD"} {
-		env[name] = b.opt.SandboxBuildDir
+		env[name] = b.buildDir()
 	}
 	if b.fixed() {
 		// Tells fetchers that the content is going to be checked.
@@ -67,9 +67,17 @@ func (b *build) addVariables(env map[string]string) error {
 		if err := b.writeFile(file, value); err != nil {
 			return err
 		}
-		env[name+"Path"] = b.opt.SandboxBuildDir + "/" + file
+		env[name+"Path"] = b.buildDir() + "/" + file
 	}
 	return nil
+}
+
+// buildDir is what the builder calls its build directory.
+func (b *build) buildDir() string {
+	if !b.noChroot {
+		return b.opt.SandboxBuildDir
+	}
+	return b.scratch.build
 }
 
 // fixed reports whether the output is checked against a hash, so that the
@@ -103,10 +111,13 @@ func (b *build) spec() (*sandbox.Spec, error) {
 	rewrite := b.placeholders()
 	s := &sandbox.Spec{
 		Builder: cleanBuilder(b.Drv.Builder), Args: []string{filepath.Base(b.Drv.Builder)},
-		StoreDir: string(b.dir), BuildStore: b.storeDir,
+		StoreDir: string(b.dir), BuildStore: b.storeDir, ObjectDir: b.store.ObjectDir(), NoChroot: b.noChroot,
 		BuildDir: b.scratch.build, TmpDirInSandbox: b.opt.SandboxBuildDir, TmpDir: b.scratch.tmp,
-		Network: b.fixed(), Platform: b.Drv.System,
-		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID,
+		Network: networked(b.Drv), Platform: b.Drv.System,
+		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID, Groups: b.user.Groups,
+	}
+	for _, p := range b.Outputs {
+		s.Absent = append(s.Absent, p.String())
 	}
 	for _, a := range b.Drv.Args {
 		s.Args = append(s.Args, rewrite.Replace(a))
@@ -114,16 +125,8 @@ func (b *build) spec() (*sandbox.Spec, error) {
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		s.Env = append(s.Env, name+"="+env[name])
 	}
-	targets := map[string]bool{}
-	for _, p := range b.Inputs {
-		m := sandbox.Mount{Source: b.store.ObjectPath(p), Target: b.dir.Join(p)}
-		targets[m.Target] = true
-		s.Mounts = append(s.Mounts, m)
-	}
-	for _, m := range b.opt.SandboxPaths {
-		if !targets[m.Target] {
-			s.Mounts = append(s.Mounts, m)
-		}
+	if s.Mounts, err = b.mounts(); err != nil {
+		return nil, err
 	}
 	if err := s.Validate(); err != nil {
 		return nil, refusal{fmt.Errorf("derivation '%s' can't be built: %w", b.name, err)}

@@ -24,6 +24,8 @@ type Store interface {
 	// the name and whatever is there.
 	NewTemp(ctx context.Context) (name string, err error)
 	DropTemp(name string) error
+	// AddTempRoot keeps paths, valid or not, from garbage collection.
+	AddTempRoot(paths ...store.StorePath) (release func())
 	// Canonicalise gives the tree at temp the metadata of a store object, and
 	// refuses what a builder must not leave behind. uid is who must own it, -1 for anybody.
 	Canonicalise(ctx context.Context, temp string, uid int) error
@@ -53,9 +55,14 @@ type Options struct {
 	BuildDir        string
 	SandboxBuildDir string
 	Users           *userpool.Pool
-	Getenv          func(name string) (string, bool)
-	KeepFailed      bool
-	SecretKeys      []store.SecretKey
+
+	SandboxMode           SandboxMode
+	AllowedImpureHostDeps []string
+	PreBuildHook          string
+
+	Getenv     func(name string) (string, bool)
+	KeepFailed bool
+	SecretKeys []store.SecretKey
 
 	Timeout    time.Duration
 	MaxSilent  time.Duration

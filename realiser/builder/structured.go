@@ -38,7 +38,7 @@ func (b *build) writeAttrs(env map[string]string) error {
 		if err := b.writeFile(file.name, rewrite.Replace(file.text)); err != nil {
 			return err
 		}
-		env[file.variable] = filepath.Join(b.opt.SandboxBuildDir, file.name)
+		env[file.variable] = filepath.Join(b.buildDir(), file.name)
 	}
 	return nil
 }

@@ -39,6 +39,8 @@ type Hook struct {
 	User *syscall.Credential
 	// Line takes what it writes, line by line, without the line's end; from one goroutine.
 	Line func(string)
+	// Output takes what it writes to its standard output, if that is something else.
+	Output *os.File
 }
 
 // Run returns when the program has ended, was killed because ctx ended (the error
@@ -50,6 +52,9 @@ func (h *Hook) Run(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, h.Path, h.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = h.Env, h.Dir, w, w
+	if h.Output != nil {
+		cmd.Stdout = h.Output
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: h.User}
 	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = kill
