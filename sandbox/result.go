@@ -14,14 +14,19 @@ type Result struct {
 	Signal syscall.Signal
 	// Start is when the builder's program was executed, Stop when its last process was gone.
 	Start, Stop time.Time
-	// CPUUser and CPUSystem are what all its processes used together.
+	// CPUUser and CPUSystem are what all its processes used together. Without a control group those are missing that outlived their parents.
 	CPUUser, CPUSystem time.Duration
+	// Limit is the limit of Spec.Cgroup that made the builder fail, "memory limit of 1048576 bytes" for example. Empty: none.
+	Limit string
 }
 
 // Success reports whether the builder exited with status 0.
 func (r *Result) Success() bool { return r.ExitCode == 0 && r.Signal == 0 }
 
 func (r *Result) String() string {
+	if r.Limit != "" {
+		return "killed: " + r.Limit
+	}
 	if r.Signal != 0 {
 		return fmt.Sprintf("killed by signal %d (%s)", int(r.Signal), r.Signal)
 	}
@@ -35,6 +40,7 @@ type Stage string
 const (
 	StageSpec       Stage = "spec"       // Validate's verdict
 	StageLaunch     Stage = "launch"     // the process and its pseudo-terminal
+	StageCgroup     Stage = "cgroup"     // the control group and its limits
 	StageNamespaces Stage = "namespaces" // clone(2), unshare(2), id maps
 	StageNetwork    Stage = "network"    // the loopback interface
 	StageInput      Stage = "input"      // a mount of the Spec; Path is its source

@@ -75,8 +75,10 @@ type Spec struct {
 	NoSyscallFilter bool
 	// AllowNewPrivileges leaves out no_new_privs (Nix: allow-new-privileges).
 	AllowNewPrivileges bool
-	// Limits are resource limits, soft and hard alike. Core size is always 0.
+	// Limits are resource limits of each process, soft and hard alike. Core size is always 0.
 	Limits []Limit
+	// Cgroup limits what all processes of the build use together.
+	Cgroup Cgroup
 }
 
 // CallingUser as HostUID or HostGID stands for the effective id of the process that runs the sandbox.

@@ -47,6 +47,9 @@ func (s *Spec) Validate() error {
 	if strings.ContainsRune(s.DevShmSize, 0) {
 		return fmt.Errorf("DevShmSize %q has a NUL", s.DevShmSize)
 	}
+	if err := s.Cgroup.validate(); err != nil {
+		return err
+	}
 	return s.validateMounts()
 }
 

@@ -28,7 +28,7 @@ var setupCapabilities = []uintptr{
 }
 
 // namespaces are those that a set-up process for req starts in. The mount namespace comes later, so that it has the mounts
-// of the moment when the build starts.
+// of the moment when the build starts, and that of control groups, whose root is the group that it is made in.
 func namespaces(req request) uintptr {
 	if req.NoChroot {
 		if maySetUpNamespaces() {
@@ -36,15 +36,15 @@ func namespaces(req request) uintptr {
 		}
 		return unix.CLONE_NEWPID | unix.CLONE_NEWUSER
 	}
-	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP)
+	flags := uintptr(unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
 	if !req.Network {
 		flags |= unix.CLONE_NEWNET
 	}
 	return flags
 }
 
-// newChild starts a set-up process for req, or one like it.
-func newChild(req request) (*child, error) {
+// newChild starts a set-up process for req, or one like it, in a control group, if it is given.
+func newChild(req request, cgroup *os.File) (*child, error) {
 	handover, theirs, err := packetPair()
 	if err != nil {
 		return nil, setupError(sandbox.StageLaunch, "", "", err)
@@ -59,19 +59,21 @@ func newChild(req request) (*child, error) {
 
 	flags := namespaces(req)
 	c := &child{handover: handover, pidfd: -1, user: flags&unix.CLONE_NEWUSER != 0}
+	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: flags, AmbientCaps: setupCapabilities, PidFD: &c.pidfd}
+	if cgroup != nil {
+		attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
+	}
 	c.process, err = os.StartProcess("/proc/self/exe", []string{setupName}, &os.ProcAttr{
 		// One thread of Go code is enough for what it does, and starts sooner.
 		Env:   append(os.Environ(), "GOMAXPROCS=1", "GOGC=off"),
 		Files: []*os.File{null, null, os.Stderr, theirs},
-		Sys: &syscall.SysProcAttr{
-			Setsid:      true,
-			Cloneflags:  flags,
-			AmbientCaps: setupCapabilities,
-			PidFD:       &c.pidfd,
-		},
+		Sys:   attr,
 	})
 	if err != nil {
 		handover.Close()
+		if cgroup != nil {
+			return nil, setupError(sandbox.StageCgroup, "clone", cgroup.Name(), err)
+		}
 		return nil, setupError(sandbox.StageNamespaces, "clone", "", err)
 	}
 	return c, nil

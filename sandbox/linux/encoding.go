@@ -51,6 +51,10 @@ func eachField(f fields, j *job) {
 	for _, p := range []*bool{&s.NoChroot, &s.Network, &s.NoSyscallFilter, &s.AllowNewPrivileges} {
 		f.flag(p)
 	}
+	f.flag(&s.Cgroup.Use)
+	for _, p := range []*int64{&s.Cgroup.Memory, &s.Cgroup.Processes, &s.Cgroup.CPU} {
+		f.num(p)
+	}
 	f.list(len(s.Limits), func(n int) { s.Limits = make([]sandbox.Limit, n) })
 	for i := range s.Limits {
 		l := &s.Limits[i]

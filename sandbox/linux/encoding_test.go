@@ -25,7 +25,7 @@ func fill(v reflect.Value, n *int) {
 		}
 	case reflect.String:
 		v.SetString("\xff\x00" + string(rune('a'+*n)))
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(-*n))
 	case reflect.Uint8:
 		v.SetUint(uint64(*n % 256))

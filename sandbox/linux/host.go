@@ -36,7 +36,7 @@ func overlayWork(s *sandbox.Spec) string { return s.BuildStore + ".work" }
 // enterHost makes that mount namespace.
 func enterHost(j *job) error {
 	s := j.Spec
-	if err := privateMounts(); err != nil {
+	if err := privateMounts(0); err != nil {
 		return err
 	}
 	store, err := hostStore(j)

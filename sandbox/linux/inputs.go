@@ -30,7 +30,7 @@ type source struct {
 // openSources makes a new mount namespace and opens what s asks for. Inputs in the store directory are mounted at
 // once: they may be more than a process may have descriptors.
 func openSources(s *sandbox.Spec) (*sources, error) {
-	if err := privateMounts(); err != nil {
+	if err := privateMounts(unix.CLONE_NEWCGROUP); err != nil {
 		return nil, err
 	}
 	src := &sources{tmp: -1}
@@ -57,9 +57,9 @@ func openSources(s *sandbox.Spec) (*sources, error) {
 	return src, nil
 }
 
-// privateMounts makes a mount namespace of this process's own.
-func privateMounts() error {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+// privateMounts makes a mount namespace of this process's own, and what other ones are asked for.
+func privateMounts(others int) error {
+	if err := unix.Unshare(unix.CLONE_NEWNS | others); err != nil {
 		return setupError(sandbox.StageNamespaces, "unshare", "", err)
 	}
 	// Nothing that happens to the host's mounts from now on may come through, and nothing may go out.

@@ -88,10 +88,15 @@ func (l *launcher) run(req request, b *build, files []*os.File) {
 // start gives a set-up process its identity and its descriptors. With an error, a child that is returned all the same
 // has been killed and must be waited for.
 func (l *launcher) start(req request, b *build, files []*os.File) (*child, error) {
-	if len(files) != 2 {
+	var cgroup *os.File
+	switch len(files) {
+	case 2:
+	case 3:
+		cgroup, files = files[2], files[:2]
+	default:
 		return nil, setupError(sandbox.StageLaunch, "start request", "", fmt.Errorf("%d descriptors came with it", len(files)))
 	}
-	if c := l.takeSpare(req); c != nil {
+	if c := l.takeSpare(req, cgroup); c != nil {
 		err := l.handOver(c, req, b, files)
 		if err == nil {
 			return c, nil
@@ -102,7 +107,7 @@ func (l *launcher) start(req request, b *build, files []*os.File) (*child, error
 		l.mu.Unlock()
 		c.discard()
 	}
-	c, err := newChild(req)
+	c, err := newChild(req, cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +148,8 @@ func (l *launcher) kill(id uint64) {
 }
 
 // takeSpare returns a set-up process that waits already, if there is one and it is of the kind that req needs.
-func (l *launcher) takeSpare(req request) *child {
-	if namespaces(req) != namespaces(request{}) {
+func (l *launcher) takeSpare(req request, cgroup *os.File) *child {
+	if cgroup != nil || namespaces(req) != namespaces(request{}) {
 		return nil
 	}
 	l.mu.Lock()
@@ -163,7 +168,7 @@ func (l *launcher) refill() {
 	if full {
 		return
 	}
-	c, err := newChild(request{})
+	c, err := newChild(request{}, nil)
 	if err != nil {
 		return
 	}

@@ -124,7 +124,7 @@ func everyIdentity(t *testing.T, test func(t *testing.T)) {
 }
 
 // asUser runs the calling test's function again in a process without privileges: there everyIdentity finds no root.
-func asUser(t *testing.T) {
+func asUser(t *testing.T, changes ...func(*exec.Cmd)) {
 	t.Helper()
 	name := strings.TrimSuffix(t.Name(), "/user")
 	tmp := t.TempDir()
@@ -141,6 +141,9 @@ func asUser(t *testing.T) {
 	cmd.Dir = tmp
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: unprivileged, Gid: unprivileged}}
+	for _, change := range changes {
+		change(cmd)
+	}
 	out, err := cmd.CombinedOutput()
 	switch {
 	case err != nil:

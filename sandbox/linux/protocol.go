@@ -20,8 +20,9 @@ import (
 //	   └───────────────── job ──────────────────────┘
 //
 //	control   SOCK_SEQPACKET, request and reply, one JSON object a packet. A start request carries two descriptors: the
-//	          set-up process's end of the job socket, and the builder's side of the pseudo-terminal.
-//	handover  SOCK_SEQPACKET, one empty-bodied packet with those two descriptors. It says "your ids are mapped, go".
+//	          set-up process's end of the job socket, and the builder's side of the pseudo-terminal; a third one is the
+//	          control group's directory that the process is to start in.
+//	handover  SOCK_SEQPACKET, one empty-bodied packet with the first two descriptors. It says "your ids are mapped, go".
 //	job       SOCK_STREAM. Towards the set-up process: the length in 8 bytes (little endian), then a job (encodeJob). Back:
 //	          a failure as JSON, or readyByte just before execve(2), then, if that fails, a failure.
 //	          End of file after readyByte means that the builder runs.
@@ -128,10 +129,10 @@ func send(c *net.UnixConn, message any, files ...*os.File) error {
 	return err
 }
 
-// receive reads one packet into message, with at most two descriptors. io.EOF: the other side is gone.
+// receive reads one packet into message, with at most three descriptors. io.EOF: the other side is gone.
 func receive(c *net.UnixConn, message any) ([]*os.File, error) {
 	data := make([]byte, 16<<10)
-	oob := make([]byte, unix.CmsgSpace(2*4))
+	oob := make([]byte, unix.CmsgSpace(3*4))
 	n, oobn, flags, _, err := c.ReadMsgUnix(data, oob)
 	if err != nil {
 		return nil, err

@@ -18,12 +18,17 @@ type Options struct {
 	// mount points from build to build; it is made if it is absent, and what is in it survives a restart. With it, builds with
 	// many inputs start several times faster. Empty: mount points are made and removed each time.
 	MountPoints string
+	// Cgroup is the control group (a directory of version 2) below which builds get theirs, if their Spec asks for one; see
+	// sandbox.Cgroup. This program must be allowed to make groups and move processes there. Empty: the group that this program is in, or
+	// the one above, if systemd has delegated it (Delegate=yes). If neither is there, builds with limits fail, and others go without.
+	Cgroup string
 }
 
 // Runner runs sandboxes. Its methods may be called concurrently.
 type Runner struct {
 	filter []byte // the seccomp program
 	points *mountPoints
+	groups *cgroups
 	// plainStore: overlays were refused, so none is tried any more.
 	plainStore atomic.Bool
 
@@ -45,7 +50,7 @@ func New(o Options) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: mount points: %w", err)
 	}
-	return &Runner{filter: filter, points: points}, nil
+	return &Runner{filter: filter, points: points, groups: newCgroups(o.Cgroup)}, nil
 }
 
 // ErrClosed is what Run returns after Close.
@@ -161,13 +166,19 @@ func (r *Runner) runOverlay(ctx context.Context, c *control, s *sandbox.Spec, lo
 }
 
 func (r *Runner) run(ctx context.Context, c *control, j *job, log io.Writer) (*sandbox.Result, error) {
-	b, err := r.begin(c, j)
+	group, err := r.groups.open(j.Spec.Cgroup)
+	if err != nil {
+		return nil, err
+	}
+	defer group.remove()
+	b, err := r.begin(c, j, group)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, b.kill)
 	defer stop()
 	result, err := b.follow(log)
+	group.finish(result)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

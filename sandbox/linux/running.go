@@ -26,7 +26,7 @@ type running struct {
 }
 
 // begin completes j and has a set-up process started for it.
-func (r *Runner) begin(c *control, j *job) (_ *running, err error) {
+func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error) {
 	s := j.Spec
 	req := request{
 		NoChroot: s.NoChroot, Network: s.Network, UID: s.UID, GID: s.GID, HostUID: s.HostUID, HostGID: s.HostGID, Groups: s.Groups,
@@ -52,7 +52,11 @@ func (r *Runner) begin(c *control, j *job) (_ *running, err error) {
 	}
 	defer theirs.Close()
 	b.master, b.socket = master, socket
-	b.id, b.answer, err = c.start(req, theirs, slave)
+	files := []*os.File{theirs, slave}
+	if group != nil {
+		files = append(files, group.inner)
+	}
+	b.id, b.answer, err = c.start(req, files...)
 	if err != nil {
 		b.close()
 		return nil, err
