@@ -11,6 +11,7 @@ type Config struct {
 	Substituters                      []string
 	TrustedPublicKeys                 []string
 	RequireSigs, Substitute, Fallback bool
+	AlwaysAllowSubstitutes            bool
 	MaxSubstitutionJobs               Count
 	HTTPConnections                   Count
 	ConnectTimeout, StallTimeout      time.Duration
@@ -21,6 +22,7 @@ type Config struct {
 	ExtraPlatforms, SystemFeatures []string
 	MaxJobs, Cores                 Count
 	KeepGoing, KeepFailed          bool
+	CacheFailures                  bool
 	Timeout, MaxSilentTime         time.Duration
 	MaxLogSize                     Size
 	LogLines                       Count
@@ -37,6 +39,8 @@ type Config struct {
 
 	SecretKeyFiles               []string
 	KeepDerivations, KeepOutputs bool
+	MinFree, MaxFree             Size
+	MinFreeCheckInterval         time.Duration
 	AllowedUsers                 []string
 
 	origins map[string]Origin // of the settings that something set

@@ -114,3 +114,16 @@ func (c *Client) CollectGarbage(ctx context.Context, r GCRequest) (*GCResult, er
 	g := &GCResult{}
 	return g, c.post(ctx, "gc", r, g)
 }
+
+// Failures implements Service.
+func (c *Client) Failures(ctx context.Context) (list []store.Failure, err error) {
+	err = c.get(ctx, "failures", &list)
+	return list, err
+}
+
+// ForgetFailures implements Service.
+func (c *Client) ForgetFailures(ctx context.Context, paths []store.StorePath) (int, error) {
+	var forgotten countBody
+	err := c.post(ctx, "failures/forget", pathsBody{paths}, &forgotten)
+	return forgotten.Count, err
+}

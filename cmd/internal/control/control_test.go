@@ -123,6 +123,11 @@ func TestCalls(t *testing.T) {
 			got, err := s.CollectGarbage(ctx, control.GCRequest{DryRun: true, MaxFreed: 7, Paths: []store.StorePath{p}})
 			return []any{got, f.last()}, err
 		},
+		"Failures": func(s control.Service) (any, error) { return s.Failures(ctx) },
+		"ForgetFailures": func(s control.Service) (any, error) {
+			n, err := s.ForgetFailures(ctx, []store.StorePath{p})
+			return []any{n, f.last()}, err
+		},
 		"Events": func(s control.Service) (any, error) {
 			var seqs []uint64
 			err := s.Events(ctx, func(e realiser.Event) error { seqs = append(seqs, e.Seq); return nil })

@@ -193,6 +193,16 @@ func (f *fake) AddRoot(_ context.Context, link string) error {
 	return nil
 }
 
+func (f *fake) Failures(context.Context) ([]store.Failure, error) {
+	p, err := store.NewStorePath([20]byte{}, "failed")
+	return []store.Failure{{Path: p, Drv: p, Status: "PermanentFailure", Error: "no", Time: time.Unix(5, 0).UTC()}}, err
+}
+
+func (f *fake) ForgetFailures(_ context.Context, paths []store.StorePath) (int, error) {
+	f.note("forget %v", paths)
+	return 7, nil
+}
+
 func (f *fake) CollectGarbage(_ context.Context, r control.GCRequest) (*control.GCResult, error) {
 	f.note("gc %+v", r)
 	return &control.GCResult{Paths: r.Paths, Freed: 5, Live: 2}, nil

@@ -131,6 +131,12 @@ type (
 		Relation Relation          `json:"relation"`
 		Paths    []store.StorePath `json:"paths"`
 	}
+	pathsBody struct {
+		Paths []store.StorePath `json:"paths"`
+	}
+	countBody struct {
+		Count int `json:"count"`
+	}
 	rootBody struct {
 		Link string `json:"link"`
 	}

@@ -165,6 +165,18 @@ var routes = []struct {
 		res, err := r.service.CollectGarbage(r.context(), b)
 		return r.answer(res, err)
 	}},
+	{"GET /v1/failures", anyUser, func(r *request) error {
+		list, err := r.service.Failures(r.context())
+		return r.answer(list, err)
+	}},
+	{"POST /v1/failures/forget", owner, func(r *request) error {
+		var b pathsBody
+		if err := r.body(&b); err != nil {
+			return err
+		}
+		n, err := r.service.ForgetFailures(r.context(), b.Paths)
+		return r.answer(countBody{n}, err)
+	}},
 }
 
 func withPath(r *request, f func(store.StorePath) error) error {

@@ -63,6 +63,11 @@ type Service interface {
 	AddRoot(ctx context.Context, link string) error
 	// CollectGarbage deletes what no root needs.
 	CollectGarbage(ctx context.Context, r GCRequest) (*GCResult, error)
+
+	// Failures lists the builds that are known to fail and are not tried again.
+	Failures(ctx context.Context) ([]store.Failure, error)
+	// ForgetFailures forgets those of outputs or derivations, or all of them if no path is given, and returns how many it were.
+	ForgetFailures(ctx context.Context, paths []store.StorePath) (int, error)
 }
 
 // Hello says who answers.

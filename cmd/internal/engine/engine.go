@@ -94,11 +94,14 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	o := realiser.Options{
 		Store: e.store, MaxJobs: int(c.MaxJobs), MaxSubstitutionJobs: max(1, int(c.MaxSubstitutionJobs)), Cores: int(c.Cores),
 		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, SandboxBuildDir: c.SandboxBuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
-		NoSubstitutes: !c.Substitute, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
+		NoSubstitutes: !c.Substitute, AlwaysAllowSubstitutes: c.AlwaysAllowSubstitutes, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
 		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines), Logger: e.log,
 	}
 	if len(c.ExtraPlatforms) > 0 {
 		o.ExtraPlatforms = c.ExtraPlatforms
+	}
+	if c.CacheFailures && !e.opt.ReadOnly {
+		o.FailureCache = e.store
 	}
 	if o.MaxJobs == 0 {
 		o.MaxJobs = realiser.NoBuilds
