@@ -197,6 +197,7 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 			ev.Line = line
 			d.events.publish(ev)
 		},
+		Message: d.tell,
 	}
 	made, err := d.builder.Run(d.g.ctx, job)
 	release() // the next builder need not wait until the disk has everything
@@ -208,4 +209,14 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 		res.status = res.err.Status
 	}
 	return res
+}
+
+// tell passes on what a builder says. A phase is also what the goal is at.
+func (d *drvRun) tell(m *builder.Message) {
+	if m.Action == builder.SetPhase {
+		d.enter(d.g, PhaseBuilding, m.Phase)
+	}
+	ev := d.event(d.g, GoalMessage)
+	ev.Message = m
+	d.events.publish(ev)
 }

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"larder/realiser/builder"
 	"larder/realiser/result"
 	"larder/store"
 )
@@ -20,6 +21,7 @@ const (
 	GoalPhase    EventType = "goal-phase"    // Phase, Detail
 	GoalProgress EventType = "goal-progress" // BytesDone, BytesTotal
 	GoalLog      EventType = "goal-log"      // Line
+	GoalMessage  EventType = "goal-message"  // Message
 	GoalFinished EventType = "goal-finished" // Status, Error
 	CountsChange EventType = "counts"        // Counts; no goal
 )
@@ -50,14 +52,15 @@ type Event struct {
 	Mode    Mode            `json:"mode,omitzero"`   // of the goal
 	Caller  store.Caller    `json:"caller,omitzero"` // of the oldest request that wants the goal
 
-	Phase      Phase         `json:"phase,omitempty"`
-	Detail     string        `json:"detail,omitempty"` // a URL, the kind of slot, …
-	Line       string        `json:"line,omitempty"`
-	BytesDone  int64         `json:"bytesDone,omitempty"` // of the unpacked NAR
-	BytesTotal int64         `json:"bytesTotal,omitempty"`
-	Status     result.Status `json:"status,omitempty"`
-	Error      string        `json:"error,omitempty"`
-	Counts     *Counts       `json:"counts,omitempty"`
+	Phase      Phase            `json:"phase,omitempty"`
+	Detail     string           `json:"detail,omitempty"` // a URL, the kind of slot, …
+	Line       string           `json:"line,omitempty"`
+	Message    *builder.Message `json:"message,omitempty"`   // of a builder; not to be changed
+	BytesDone  int64            `json:"bytesDone,omitempty"` // of the unpacked NAR
+	BytesTotal int64            `json:"bytesTotal,omitempty"`
+	Status     result.Status    `json:"status,omitempty"`
+	Error      string           `json:"error,omitempty"`
+	Counts     *Counts          `json:"counts,omitempty"`
 }
 
 // Counts sum up what a Realiser has done and is about to do since it was made.

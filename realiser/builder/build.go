@@ -133,7 +133,7 @@ func (b *build) runSandbox(spec *sandbox.Spec) (*sandbox.Result, error) {
 	b.log.onOverflow = func() {
 		cancel(&limitError{result.LogLimitExceeded, fmt.Sprintf("building of '%s' killed after writing more than %d bytes of log output", b.name, b.opt.MaxLogSize)})
 	}
-	b.log.onLine = b.Watch.Line
+	b.log.onLine, b.log.onMessage = b.Watch.Line, b.Watch.Message
 	ended, err := b.opt.Sandbox.Run(ctx, spec, b.log)
 	var limit *limitError
 	if errors.As(context.Cause(ctx), &limit) {

@@ -46,6 +46,7 @@ type Job struct {
 type Watch struct {
 	Log     func(*Log)        // the log has begun, or (nil) has ended
 	Line    func(line string) // a line of the log
+	Message func(*Message)    // a line of the log that is a message
 	Waiting func(what string) // the build waits for something that others hold
 	Started func()            // the builder is about to run
 	Ended   func()            // the builder exited with 0

@@ -16,7 +16,7 @@ import (
 const maxLine = 4 << 10
 
 // Log takes the raw output of a builder: into a compressed file, as lines
-// to whoever listens, and the last lines for errors. Write is called by one
+// and messages to whoever listens, and the last lines for errors. Write is called by one
 // goroutine; Tail may be called at any time.
 type Log struct {
 	path       string // of the finished file
@@ -24,6 +24,7 @@ type Log struct {
 	onWrite    func()
 	onOverflow func()
 	onLine     func(string)
+	onMessage  func(*Message)
 
 	size  int64
 	file  *os.File // nil: not opened yet, or err is set
@@ -31,6 +32,7 @@ type Log struct {
 	err   error  // the first of the file
 	line  []byte // what is on the current line
 	pos   int    // where the next byte goes: a carriage return moves it back
+	said  messages
 
 	mu   sync.Mutex // guards tail
 	tail []string   // at most most lines
@@ -77,6 +79,10 @@ func (l *Log) put(c byte) {
 func (l *Log) flushLine() {
 	line := strings.ToValidUTF8(string(l.line), "\uFFFD")
 	l.line, l.pos = l.line[:0], 0
+	if m, known := l.said.take(line); known {
+		l.tell(m)
+		return
+	}
 	l.mu.Lock()
 	if len(l.tail) == l.most {
 		copy(l.tail, l.tail[1:])
@@ -86,6 +92,12 @@ func (l *Log) flushLine() {
 	l.mu.Unlock()
 	if l.onLine != nil {
 		l.onLine(line)
+	}
+}
+
+func (l *Log) tell(m *Message) {
+	if m != nil && l.onMessage != nil {
+		l.onMessage(m)
 	}
 }
 
@@ -133,6 +145,9 @@ func (l *Log) open() {
 func (l *Log) Close() error {
 	if len(l.line) > 0 {
 		l.flushLine()
+	}
+	for _, m := range l.said.end() {
+		l.tell(m)
 	}
 	l.store(nil)
 	if l.file == nil {

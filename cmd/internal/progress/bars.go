@@ -58,17 +58,27 @@ func (b *bars) Event(e realiser.Event) {
 			a.shown.SetCurrent(e.BytesDone)
 		}
 	case realiser.GoalLog:
-		if a := b.active[e.Goal]; a != nil {
-			a.mu.Lock()
-			a.line = clean(e.Line)
-			a.mu.Unlock()
-		}
+		b.setLine(&e, e.Line)
 		if b.opt.Verbose {
 			fmt.Fprintln(b.shown, logLine(&e))
+		}
+	case realiser.GoalMessage:
+		b.setLine(&e, e.Message.Phase+e.Message.Text) // a message has one of them, if any
+		if text := message(&e); text != "" {
+			fmt.Fprintln(b.shown, text)
 		}
 	case realiser.GoalFinished:
 		b.wait(e.Goal, false)
 		b.remove(e.Goal)
+	}
+}
+
+// setLine shows a builder's last words beside its bar.
+func (b *bars) setLine(e *realiser.Event, line string) {
+	if a := b.active[e.Goal]; a != nil && line != "" {
+		a.mu.Lock()
+		a.line = clean(line)
+		a.mu.Unlock()
 	}
 }
 

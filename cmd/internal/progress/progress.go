@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/store"
 )
 
@@ -51,6 +52,10 @@ func (l *lines) Event(e realiser.Event) {
 		if l.opt.Verbose {
 			fmt.Fprintln(l.w, logLine(&e))
 		}
+	case realiser.GoalMessage:
+		if text := message(&e); text != "" {
+			fmt.Fprintln(l.w, text)
+		}
 	case realiser.GoalFinished:
 		delete(l.said, e.Goal)
 	}
@@ -77,6 +82,17 @@ func beginning(d store.Dir, e *realiser.Event) string {
 // logLine is a line that a builder wrote, with the name of its derivation.
 func logLine(e *realiser.Event) string {
 	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + clean(e.Line)
+}
+
+// lowestLevel is how unimportant a builder's words may be to be shown: "info" in Nix's verbosity levels.
+const lowestLevel = 3
+
+// message is what a builder wants the user to read, if anything.
+func message(e *realiser.Event) string {
+	if e.Message.Action != builder.Say || e.Message.Level > lowestLevel {
+		return ""
+	}
+	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + clean(e.Message.Text)
 }
 
 // clean takes from text of others what could do harm on a terminal.

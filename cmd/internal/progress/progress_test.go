@@ -8,6 +8,7 @@ import (
 
 	"larder/cmd/internal/progress"
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/realiser/result"
 	"larder/store"
 )
@@ -33,6 +34,9 @@ func events(t *testing.T) []realiser.Event {
 		{Type: realiser.GoalPhase, Goal: 1, Path: drv, Phase: realiser.PhaseBuilding},
 		{Type: realiser.GoalPhase, Goal: 1, Path: drv, Phase: realiser.PhaseBuilding},
 		{Type: realiser.GoalLog, Goal: 1, Path: drv, Line: "a\x1b]0;line\a"},
+		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.SetPhase, Phase: "p"}},
+		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.Say, Level: 3, Text: "words\x1b]0;\a"}},
+		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.Say, Level: 4, Text: "too many"}},
 		{Type: realiser.GoalFinished, Goal: 1, Path: drv, Status: result.PermanentFailure},
 		{Type: realiser.GoalFinished, Goal: 99, Path: drv}, // its beginning was dropped
 	}
@@ -40,8 +44,8 @@ func events(t *testing.T) []realiser.Event {
 
 func TestLines(t *testing.T) {
 	for verbose, want := range map[bool]string{
-		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\n",
-		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a]0;line\n",
+		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> words]0;\n",
+		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a]0;line\nx> words]0;\n",
 	} {
 		var b bytes.Buffer
 		p := progress.New(&b, progress.Options{Dir: store.DefaultDir, Verbose: verbose})
