@@ -18,6 +18,9 @@ type Config struct {
 	DownloadAttempts                  Count
 	NarInfoPositiveTTL, NarInfoNegTTL time.Duration
 
+	NetrcFile, SSLCertFile string
+	HashedMirrors          []string
+
 	System                         string
 	ExtraPlatforms, SystemFeatures []string
 	MaxJobs, Cores                 Count

@@ -60,7 +60,7 @@ max-build-log-size = 2M
 	want.MaxJobs, want.Cores, want.RequireSigs, want.MaxLogSize, want.LogLines = 7, 3, false, 2<<20, 9
 	want.ConnectTimeout, want.ExtraPlatforms = 0, []string{"i686-linux", "i586-linux"}
 	for _, s := range config.Settings() {
-		if strings.HasSuffix(s.Name, "-dir") {
+		if strings.HasSuffix(s.Name, "-dir") || strings.HasSuffix(s.Name, "-file") {
 			continue // worked out
 		}
 		if got, want := s.Get(c), s.Get(want); got != want {
@@ -264,4 +264,28 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFetchFiles: where the files of downloads are that nobody set.
+func TestFetchFiles(t *testing.T) {
+	for _, c := range []struct {
+		uid     int
+		env     map[string]string
+		options [][2]string
+		want    string
+	}{
+		{0, nil, nil, "/etc/larder/netrc /etc/ssl/certs/ca-certificates.crt"},
+		{0, map[string]string{"HOME": "/root", "SSL_CERT_FILE": "/s"}, nil, "/etc/larder/netrc /s"},
+		{1000, map[string]string{"HOME": "/home/u", "SSL_CERT_FILE": "/s", "NIX_SSL_CERT_FILE": "/n"}, nil, "/home/u/.config/larder/netrc /n"},
+		{1000, map[string]string{"HOME": "/home/u", "XDG_CONFIG_HOME": "/c", "SSL_CERT_FILE": "relative"}, nil, "/c/larder/netrc /etc/ssl/certs/ca-certificates.crt"},
+		{0, map[string]string{"SSL_CERT_FILE": "/s"}, [][2]string{{"netrc-file", "/mine"}, {"ssl-cert-file", "/ca"}}, "/mine /ca"},
+	} {
+		got, _, err := config.Load(config.Sources{NoFiles: true, UID: c.uid, Getenv: func(name string) string { return c.env[name] }, Options: c.options})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := got.NetrcFile + " " + got.SSLCertFile; s != c.want {
+			t.Errorf("uid %d, %v: %q, want %q", c.uid, c.env, s, c.want)
+		}
+	}
 }

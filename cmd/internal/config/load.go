@@ -146,7 +146,24 @@ func (c *Config) places(s Sources) error {
 	if c.BuildDir == "" {
 		c.BuildDir = filepath.Join(c.StateDir, "builds")
 	}
+	c.fetchFiles(s)
 	return nil
+}
+
+// fetchFiles fills in the files of downloads that nobody set. They need not exist.
+func (c *Config) fetchFiles(s Sources) {
+	if c.NetrcFile == "" {
+		files := s.defaultFiles()
+		if s.UID == 0 {
+			files = files[:1]
+		}
+		c.NetrcFile = filepath.Join(filepath.Dir(files[len(files)-1]), "netrc")
+	}
+	for _, file := range []string{s.Getenv("NIX_SSL_CERT_FILE"), s.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"} {
+		if c.SSLCertFile == "" && filepath.IsAbs(file) {
+			c.SSLCertFile = file
+		}
+	}
 }
 
 // ControlSocket is where a daemon of this store listens.

@@ -72,6 +72,17 @@ var table = []Setting{
 		Doc:   "How long it is remembered that a cache does not have a path.",
 		field: func(c *Config) any { return &c.NarInfoNegTTL }},
 
+	// Downloads by builtin:fetchurl.
+	{Name: "netrc-file", Default: "", check: checkAbsolute,
+		Doc:   "A file with user names and passwords by host, for builtin:fetchurl: netrc(5). Builders never see it. Empty: netrc beside larder.conf, in /etc/larder or $XDG_CONFIG_HOME/larder.",
+		field: func(c *Config) any { return &c.NetrcFile }},
+	{Name: "ssl-cert-file", Default: "", check: checkAbsolute,
+		Doc:   "The certificate authorities that builtin:fetchurl and other builders with the network believe, as PEM. Empty: $NIX_SSL_CERT_FILE, $SSL_CERT_FILE, or /etc/ssl/certs/ca-certificates.crt.",
+		field: func(c *Config) any { return &c.SSLCertFile }},
+	{Name: "hashed-mirrors", Default: "",
+		Doc:   "URLs that builtin:fetchurl asks before the one of the derivation, for files whose own hash is known: URL/sha256/HASH with the hash in base 16.",
+		field: func(c *Config) any { return &c.HashedMirrors }},
+
 	// Building.
 	{Name: "system", Default: thisSystem(), check: checkWord,
 		Doc:   "The system that builds happen for on this machine.",
