@@ -28,6 +28,9 @@ type build struct {
 	unroot    []func() // what the builder sees may be collected as garbage again
 	log       *Log
 	result    *Result
+	previous  *Result // of the round before, or nil
+	known     bool    // further rounds tell nothing new
+	kept      string  // the build directory, if it was kept although the builder succeeded
 }
 
 // limitError is why a builder was stopped.
@@ -54,18 +57,7 @@ func (b *build) withLog(e *result.BuildError) *result.BuildError {
 	return e
 }
 
-// Run runs the builder and collects what it made, which the Result holds;
-// nothing is registered yet. The error is a *result.BuildError.
-func (b *Builder) Run(ctx context.Context, job *Job) (*Result, error) {
-	r := &build{Builder: b, Job: job, ctx: ctx, name: b.dir.Join(job.Path)}
-	r.result = &Result{build: r}
-	if err := r.run(); err != nil {
-		r.releaseUser()
-		return r.result, err
-	}
-	return r.result, nil
-}
-
+// run runs the builder once.
 func (b *build) run() (failure *result.BuildError) {
 	var err error
 	if b.user, err = b.opt.Users.Acquire(b.ctx, func() { b.Watch.Waiting("build user") }); err != nil {
@@ -102,7 +94,10 @@ func (b *build) run() (failure *result.BuildError) {
 		return b.failedBuilder(ended)
 	}
 	b.Watch.Ended()
-	return b.collect()
+	if err := b.collect(); err != nil {
+		return err
+	}
+	return b.judge()
 }
 
 // releaseUser gives the build's user to others; nothing belongs to it any more.
@@ -182,33 +177,4 @@ func (b *build) diskFull() bool {
 		}
 	}
 	return false
-}
-
-// finish completes an error, if there is one, with what the log says, and
-// removes what the build leaves behind.
-func (b *build) finish(failure *result.BuildError) {
-	for _, f := range b.unroot {
-		f()
-	}
-	if err := b.log.Close(); err != nil {
-		b.opt.Logger.Warn("build log is incomplete", "drv", b.Path.String(), "err", err)
-	}
-	if failure != nil {
-		b.withLog(failure)
-	}
-	if b.storeTemp != "" {
-		if err := b.store.DropTemp(b.storeTemp); err != nil {
-			b.opt.Logger.Warn("outputs of a build could not be removed", "drv", b.Path.String(), "err", err)
-		}
-	}
-	if b.opt.KeepFailed && failure != nil && b.ctx.Err() == nil {
-		var err error
-		if failure.KeptDir, err = b.scratch.keep(); err != nil {
-			b.opt.Logger.Warn("build directory is kept, but", "drv", b.Path.String(), "err", err)
-		}
-		return
-	}
-	if err := b.scratch.remove(); err != nil {
-		b.opt.Logger.Warn("build directory could not be removed", "drv", b.Path.String(), "err", err)
-	}
 }

@@ -35,6 +35,10 @@ type Store interface {
 
 	// Register makes all of them valid at once, or none.
 	Register(ctx context.Context, adds ...store.Addition) error
+	// Replace puts objects in the place of valid ones.
+	Replace(ctx context.Context, adds ...store.Addition) error
+	// Confirm notes that a valid path was made here once more, equal.
+	Confirm(ctx context.Context, p store.StorePath, signatures ...store.Signature) error
 }
 
 // Sandbox runs builders. *linux.Runner is one.
@@ -62,7 +66,11 @@ type Options struct {
 
 	Getenv     func(name string) (string, bool)
 	KeepFailed bool
-	SecretKeys []store.SecretKey
+	// DiffHook is a program that is shown outputs that differ; "": none.
+	DiffHook string
+	// AllowNonDeterminism makes it no failure that rounds differ.
+	AllowNonDeterminism bool
+	SecretKeys          []store.SecretKey
 
 	Timeout    time.Duration
 	MaxSilent  time.Duration

@@ -28,6 +28,10 @@ type scratch struct {
 	lock  *os.File // dir, with a lock (flock)
 	build string   // the builder's working directory
 	tmp   string   // its /tmp
+
+	retained   bool   // it is going to be kept
+	outputs    string // of what is kept
+	hasOutputs bool
 }
 
 // newScratch makes the directories below parent. They belong to the user that
@@ -78,19 +82,6 @@ func (s *scratch) remove() error {
 		err = errors.Join(err, s.lock.Close())
 	}
 	return err
-}
-
-// keep leaves the build directory to the user and says where it is. The rest is removed.
-func (s *scratch) keep() (dir string, err error) {
-	defer s.lock.Close()
-	if err := tree.Remove(context.Background(), s.tmp); err != nil {
-		return s.build, err
-	}
-	kept := filepath.Join(filepath.Dir(s.dir), keptPrefix+strings.TrimPrefix(filepath.Base(s.dir), scratchPrefix))
-	if err := os.Rename(s.dir, kept); err != nil {
-		return s.build, err
-	}
-	return filepath.Join(kept, "build"), nil
 }
 
 // sweepScratch removes what builds of processes that are no more left below

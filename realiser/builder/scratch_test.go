@@ -24,14 +24,13 @@ func TestStaleBuildDirectories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := failed.keep()
-	if err != nil {
+	if err := failed.retain(userpool.Identity{UID: sandbox.CallingUser, GID: sandbox.CallingUser}); err != nil {
 		t.Fatal(err)
 	}
 	if err := sweepScratch(parent); err != nil {
 		t.Fatal(err)
 	}
-	for dir, want := range map[string]bool{stale: false, used.build: true, kept: true} {
+	for dir, want := range map[string]bool{stale: false, used.build: true, failed.build: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s: %v", dir, err)
 		}

@@ -16,6 +16,8 @@ type BuildError struct {
 	LogPath   string   // file with the builder's output, "" if no builder ran
 	LastLines []string // of the builder's output, at most realiser.Options.LogLines
 	KeptDir   string   // the build directory, if keep-failed kept it
+	// KeptOutputs is the directory, beside it, that has what there was of the outputs; "" if nothing was.
+	KeptOutputs string
 	Err       error    // one line, with the names of what it is about
 }
 
