@@ -48,21 +48,6 @@ var newer = map[string]struct{ now, then string }{
 // notYet names the cases that need what the realiser does not deliver, and the
 // feature that its refusal must name. One that passes has to leave the list.
 var notYet = map[string]string{
-	"refs-allowed-ok":            "allowedReferences",
-	"refs-allowed-fail":          "allowedReferences",
-	"refs-allowed-self-fail":     "allowedReferences",
-	"refs-allowed-bogus":         "allowedReferences",
-	"refs-allowed-req-ok":        "allowedRequisites",
-	"refs-allowed-req-fail":      "allowedRequisites",
-	"refs-disallowed-ok":         "disallowedReferences",
-	"refs-disallowed-fail":       "disallowedReferences",
-	"refs-disallowed-out":        "disallowedReferences",
-	"refs-disallowed-req-fail":   "disallowedRequisites",
-	"sa-checks-ok":               "outputChecks",
-	"sa-checks-self":             "outputChecks",
-	"sa-max-size":                "outputChecks",
-	"sa-max-closure":             "outputChecks",
-	"sa-disallowed":              "outputChecks",
 	"hint-no-chroot-relaxed":     "__noChroot",
 	"builtin-fetchurl":           "'fetchurl'",
 	"builtin-fetchurl-mismatch":  "'fetchurl'",
@@ -94,6 +79,8 @@ var notYet = map[string]string{
 	"impure-fixed-on-impure":     "impure",
 	"impure-ia-on-impure":        "deferred",
 }
+
+const depPath = "/nix/store/ri33cw60p5dwrh3g4cbbzw8nfwmi17wf-dep"
 
 // failures says how each case fails that is meant to, and what the message must
 // name. Where Nix exits with 100 it is a permanent failure, with 101 a timeout,
@@ -130,6 +117,18 @@ var failures = map[string]struct {
 	"fail-write-outside":     {result.PermanentFailure, "failed with exit code 1"},
 	"fail-builtin-unknown":   {result.InputRejected, "unsupported builtin builder 'nonsense'"},
 	"fail-network":           {result.PermanentFailure, "failed"},
+
+	"refs-allowed-fail":        {result.OutputRejected, "-allowed-fail' is not allowed to refer to the following paths: " + depPath},
+	"refs-allowed-self-fail":   {result.OutputRejected, "paths: /nix/store/mdr10lwy8lbnypp98ykgshq8xbfqw929-allowed-self"},
+	"refs-allowed-bogus":       {result.OutputRejected, "derivation contains an illegal reference specifier 'nonsense'"},
+	"refs-allowed-req-fail":    {result.OutputRejected, depPath + " (/nix/store/"},
+	"refs-disallowed-fail":     {result.OutputRejected, "-disallowed-fail' is not allowed to refer to the following paths: " + depPath},
+	"refs-disallowed-req-fail": {result.OutputRejected, "-dep2 -> " + depPath + ")"},
+	"refs-disallowed-out":      {result.OutputRejected, "-disallowed-out-lib"},
+	"sa-checks-self":           {result.OutputRejected, "paths: /nix/store/vl4dspbcil8x8fcs69lfy1pmkkm1v3i6-sa-checks-self"},
+	"sa-max-size":              {result.OutputRejected, "is too large at 2160 bytes; limit is 1000 bytes"},
+	"sa-max-closure":           {result.OutputRejected, "is too large at 792 bytes; limit is 300 bytes"},
+	"sa-disallowed":            {result.OutputRejected, "-dep2 -> " + depPath + ")"},
 }
 
 func readCases(t *testing.T) []buildCase {

@@ -282,7 +282,6 @@ func TestRefusals(t *testing.T) {
 	for says, change := range map[string]func(*derivation.Derivation){
 		"must be a Boolean": func(d *derivation.Derivation) { d.Env["__json"] = `{"allowSubstitutes":1}` },
 		"odd number of tokens in 'exportReferencesGraph'": func(d *derivation.Derivation) { d.Env["exportReferencesGraph"] = "a" },
-		"allowedReferences":  func(d *derivation.Derivation) { d.Env["allowedReferences"] = "" },
 		"'fetchurl'":         func(d *derivation.Derivation) { d.Builder, d.System = "builtin:fetchurl", "builtin" },
 		"__noChroot":         func(d *derivation.Derivation) { d.Env["__noChroot"] = "1" },
 		"impure path '/etc'": func(d *derivation.Derivation) { d.Env["__impureHostDeps"] = "/etc" },

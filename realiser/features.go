@@ -8,15 +8,6 @@ import (
 	"larder/store/derivation"
 )
 
-// What derivations can ask for and this package does not deliver. Building them
-// all the same would give a wrong result or skip a check, so they are refused.
-var refusedVariables = []struct{ name, feature string }{
-	{"allowedReferences", "checks of references"},
-	{"allowedRequisites", "checks of references"},
-	{"disallowedReferences", "checks of references"},
-	{"disallowedRequisites", "checks of references"},
-}
-
 const builtinPrefix = "builtin:"
 
 var knownBuiltins = []string{"fetchurl", "buildenv", "unpack-channel"}
@@ -39,16 +30,6 @@ func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, 
 			return fmt.Errorf("derivation '%s' needs the builtin builder '%s', which is not supported", name, builtin)
 		}
 		return fmt.Errorf("derivation '%s': unsupported builtin builder '%s'", name, builtin)
-	}
-	for _, v := range refusedVariables {
-		if _, ok := drv.Env[v.name]; ok {
-			return fmt.Errorf("derivation '%s' uses %s ('%s'), which is not supported", name, v.feature, v.name)
-		}
-	}
-	for _, attr := range []string{"outputChecks", "unsafeDiscardReferences"} {
-		if _, ok := asks.Structured[attr]; ok {
-			return fmt.Errorf("derivation '%s' uses checks of references ('%s'), which are not supported", name, attr)
-		}
 	}
 	if err := r.builder.Refuse(drv, asks, name); err != nil {
 		return err

@@ -1,34 +1,46 @@
 package builder
 
 import (
-	"crypto/sha256"
+	"context"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"larder/nar"
-	"larder/realiser/content"
+	"golang.org/x/sys/unix"
+
 	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
 )
 
-// collect checks what the builder made and takes the outputs that were absent
-// out of its store, ready to be registered.
+// collect takes what the builder made out of its store, ready to be registered,
+// except for outputs that are valid already: those are dropped.
 func (b *build) collect() *result.BuildError {
 	if err := b.takeAll(); err != nil {
-		return b.failed(result.OutputRejected, err)
+		b.result.discard()
+		return b.failed(rejection(err), err)
 	}
 	return nil
 }
 
-func (b *build) takeAll() error {
+// rejection is the status of a build whose outputs could not be taken: whether it
+// is the builder's fault, or the machine's.
+func rejection(err error) result.Status {
+	is := func(e unix.Errno) bool { return errors.Is(err, e) }
+	switch {
+	case is(unix.ENOSPC), is(unix.EDQUOT):
+		return result.TransientFailure
+	case is(unix.EIO), is(unix.EROFS), is(unix.EMFILE), is(unix.ENFILE), is(unix.ENOMEM), errors.Is(err, context.Canceled):
+		return result.MiscFailure
+	}
+	return result.OutputRejected
+}
+
+func (b *build) takeAll() (err error) {
 	names := slices.Sorted(maps.Keys(b.Outputs))
 	for _, name := range names {
 		if err := b.checkThere(name); err != nil {
@@ -36,8 +48,8 @@ func (b *build) takeAll() error {
 		}
 	}
 	for _, name := range names {
-		if !b.takes(name) {
-			continue
+		if _, absent := b.Absent[name]; !absent {
+			continue // it is valid, and what the builder made once more is dropped
 		}
 		o, err := b.take(name)
 		if o != nil {
@@ -47,7 +59,14 @@ func (b *build) takeAll() error {
 			return err
 		}
 	}
-	return b.checkCycle(b.result.Outputs)
+	ordered, err := b.inOrder(b.result.Outputs)
+	if err != nil {
+		return err
+	}
+	if err := b.settleAll(ordered); err != nil {
+		return err
+	}
+	return b.checkOutputs()
 }
 
 // checkThere reports an output that the builder did not make.
@@ -92,84 +111,20 @@ func (b *build) take(name string) (*Output, error) {
 	return o, nil
 }
 
-// move renames an output out of the builder's store.
+// move renames an output out of the builder's store. To move a directory one
+// must be allowed to write in it, which its owner may have given up.
 func (b *build) move(p store.StorePath, temp string) error {
 	from, to := filepath.Join(b.storeDir, p.String()), filepath.Join(b.store.ObjectDir(), temp)
-	return renameTree(from, to)
-}
-
-// examine reads the output once: NAR hash and size, references, and the hash
-// that a fixed output promises.
-func (b *build) examine(o *Output) error {
-	objects, err := os.Open(b.store.ObjectDir())
-	if err != nil {
+	err := os.Rename(from, to)
+	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	defer objects.Close()
-	candidates := slices.Concat(b.Inputs, slices.Collect(maps.Values(b.Outputs)))
-	sum, refs := sha256.New(), newRefScanner(candidates)
-	writers := []io.Writer{sum, refs}
-	ca := b.Drv.Outputs[o.Name].CA
-	var promised hash.Hash
-	if ca.Method == store.Recursive {
-		promised = ca.Hash.Algo().New()
-		writers = append(writers, promised)
+	if st, statErr := os.Lstat(from); statErr != nil || !st.IsDir() {
+		return err
 	}
-	dump := nar.DumpAt
-	if b.fixed() {
-		dump = b.replace(o)
+	// Nobody is left who could make it a symlink now.
+	if err := os.Chmod(from, 0o700); err != nil {
+		return err
 	}
-	size, err := dump(b.ctx, io.MultiWriter(writers...), int(objects.Fd()), o.temp)
-	if err != nil {
-		return fmt.Errorf("output '%s' of '%s': %w", o.Name, b.name, err)
-	}
-	o.Info.NarHash, o.Info.NarSize, o.Info.References = store.SumOf(store.SHA256, sum), uint64(size), refs.Found()
-	if ca.IsZero() {
-		return nil
-	}
-	if promised == nil {
-		if promised, err = b.hashFlat(o, ca, int(objects.Fd())); err != nil {
-			return err
-		}
-	}
-	return b.checkFixed(o, ca, store.SumOf(ca.Hash.Algo(), promised))
-}
-
-// hashFlat takes the hash of the contents of a single file.
-func (b *build) hashFlat(o *Output, ca store.ContentAddress, dirfd int) (hash.Hash, error) {
-	f, err := content.OpenPlainFile(dirfd, o.temp)
-	if errors.Is(err, content.ErrNotPlain) {
-		return nil, fmt.Errorf("output path '%s' should be a non-executable regular file since recursive hashing is not enabled (outputHashMode=flat)",
-			b.dir.Join(o.Info.Path))
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := ca.Hash.Algo().New()
-	_, err = io.Copy(h, f)
-	return h, err
-}
-
-// checkFixed compares a fixed output with what was promised.
-func (b *build) checkFixed(o *Output, ca store.ContentAddress, got store.Hash) error {
-	o.Info.CA = store.ContentAddress{Method: ca.Method, Hash: got}
-	if got == ca.Hash {
-		if n := len(o.Info.References); n > 0 {
-			return fmt.Errorf("fixed-output derivation '%s' must not refer to store paths, but its output refers to %d, such as '%s'",
-				b.name, n, b.dir.Join(o.Info.References[0]))
-		}
-		return nil
-	}
-	o.mismatch = &result.HashMismatchError{Drv: b.name, Specified: ca.Hash, Got: got}
-	if len(o.Info.References) > 0 {
-		return o.mismatch
-	}
-	// What was made is good under another name: that saves a second download once the hash is put right.
-	p, err := b.dir.ContentPath(b.Drv.Name, o.Info.CA, store.References{})
-	if err != nil {
-		return o.mismatch
-	}
-	o.Info.Path = p
-	return nil
+	return os.Rename(from, to)
 }

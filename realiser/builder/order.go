@@ -6,9 +6,10 @@ import (
 	"larder/store"
 )
 
-// checkCycle refuses outputs that refer to each other in a circle: no order in
-// which they could become valid exists. An output may refer to itself.
-func (b *build) checkCycle(outputs []*Output) error {
+// inOrder returns the outputs such that each comes after those that it refers to.
+// It refuses outputs that refer to each other in a circle: no order in which they
+// could become valid exists. An output may refer to itself.
+func (b *build) inOrder(outputs []*Output) ([]*Output, error) {
 	byPath := map[store.StorePath]*Output{}
 	for _, o := range outputs {
 		byPath[o.Info.Path] = o
@@ -18,6 +19,7 @@ func (b *build) checkCycle(outputs []*Output) error {
 		done     = 2
 	)
 	state := map[*Output]int{}
+	var ordered []*Output
 	var visit func(o *Output) error
 	visit = func(o *Output) error {
 		state[o] = visiting
@@ -36,14 +38,15 @@ func (b *build) checkCycle(outputs []*Output) error {
 			}
 		}
 		state[o] = done
+		ordered = append(ordered, o)
 		return nil
 	}
 	for _, o := range outputs {
 		if state[o] == 0 {
 			if err := visit(o); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return ordered, nil
 }
