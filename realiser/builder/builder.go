@@ -1,7 +1,6 @@
 package builder
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"time"
@@ -38,7 +37,13 @@ type Job struct {
 	Inputs  []store.StorePath          // the closure that the builder sees
 	Outputs map[string]store.StorePath // where the builder makes each of its outputs
 	Absent  map[string]store.StorePath // those that are going to be registered
-	LogPath string                     // where the log is going to be
+	Corrupt map[string]store.StorePath // valid ones too, but damaged: they are replaced by what the builder makes
+	// Check is what is known of outputs that are valid. If it is not nil, what the builder makes is only compared with them.
+	Check   map[string]*store.PathInfo
+	Rounds  int          // how often the builder runs, to compare what it makes; 0: once
+	Keep    bool         // leave the directory of a failed build
+	For     store.Caller // to whom
+	LogPath string       // where the log is going to be
 	Watch   Watch
 }
 
@@ -48,6 +53,7 @@ type Watch struct {
 	Line    func(line string) // a line of the log
 	Message func(*Message)    // a line of the log that is a message
 	Waiting func(what string) // the build waits for something that others hold
+	Round   func(n, of int)   // the first, second … of several rounds begins
 	Started func()            // the builder is about to run
 	Ended   func()            // the builder exited with 0
 }
@@ -61,7 +67,8 @@ type Result struct {
 	// Outputs are ready to be registered.
 	Outputs []*Output
 
-	build *build
+	confirmed []*store.PathInfo // valid outputs that the builder made once more, equal
+	build     *build
 }
 
 // Output is an output that has left the builder's store directory.
@@ -76,33 +83,6 @@ type Output struct {
 	// mismatch: it is not what a fixed-output derivation promised, and Info.Path is
 	// the path that it has a right to.
 	mismatch *result.HashMismatchError
-}
-
-// Register makes the outputs valid, all at once. An output with a hash that was
-// not promised is registered under the path that is right for it, and Register
-// fails all the same. It ends the Result.
-func (r *Result) Register(ctx context.Context) error {
-	b := r.build
-	defer b.releaseUser()
-	adds := make([]store.Addition, len(r.Outputs))
-	var mismatch error
-	for i, o := range r.Outputs {
-		for _, k := range b.opt.SecretKeys {
-			o.Info.Sign(b.dir, k)
-		}
-		adds[i] = store.Addition{Info: o.Info, Temp: o.temp}
-		if o.mismatch != nil {
-			mismatch = o.mismatch
-		}
-	}
-	if err := b.store.Register(ctx, adds...); err != nil {
-		r.Discard()
-		return b.withLog(b.failf(result.MiscFailure, "registering the outputs of '%s': %w", b.name, err))
-	}
-	if mismatch != nil {
-		return b.withLog(b.failed(result.OutputRejected, mismatch))
-	}
-	return nil
 }
 
 // Discard removes outputs that are not going to be registered. It ends the Result.

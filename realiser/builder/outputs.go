@@ -21,7 +21,6 @@ import (
 // except for outputs that are valid already: those are dropped.
 func (b *build) collect() *result.BuildError {
 	if err := b.takeAll(); err != nil {
-		b.result.discard()
 		return b.failed(rejection(err), err)
 	}
 	return nil
@@ -48,7 +47,7 @@ func (b *build) takeAll() (err error) {
 		}
 	}
 	for _, name := range names {
-		if _, absent := b.Absent[name]; !absent {
+		if !b.takes(name) {
 			continue // it is valid, and what the builder made once more is dropped
 		}
 		o, err := b.take(name)
@@ -111,20 +110,8 @@ func (b *build) take(name string) (*Output, error) {
 	return o, nil
 }
 
-// move renames an output out of the builder's store. To move a directory one
-// must be allowed to write in it, which its owner may have given up.
+// move renames an output out of the builder's store.
 func (b *build) move(p store.StorePath, temp string) error {
 	from, to := filepath.Join(b.storeDir, p.String()), filepath.Join(b.store.ObjectDir(), temp)
-	err := os.Rename(from, to)
-	if !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	if st, statErr := os.Lstat(from); statErr != nil || !st.IsDir() {
-		return err
-	}
-	// Nobody is left who could make it a symlink now.
-	if err := os.Chmod(from, 0o700); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
+	return renameTree(from, to)
 }
