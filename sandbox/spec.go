@@ -58,6 +58,10 @@ type Spec struct {
 	// without privileges.
 	HostUID int
 	HostGID int
+	// UIDCount, if it is more than 1, makes so many users and groups exist inside, from UID and GID on; outside they are those from HostUID
+	// and HostGID on (Nix: uid-range, 65536 of them from 0 on). Such a builder has all capabilities over what belongs to them, and a
+	// /sys, to run containers. Only root may ask for it, and not without chroot.
+	UIDCount int
 	// Groups are supplementary groups, as the host has them ("kvm"). Inside, where they get other numbers, they serve to open
 	// what belongs to them. Only root may give them; the calling user's own groups stay in any case.
 	Groups []int
@@ -65,6 +69,8 @@ type Spec struct {
 	// Platform is the system that the build is for, "x86_64-linux" for example. A 32-bit one that this machine runs gets
 	// its personality, so that uname(2) tells it. Empty: the machine's own.
 	Platform string
+	// ImpersonateLinux26 makes uname(2) say version 2.6 (Nix: impersonate-linux-26).
+	ImpersonateLinux26 bool
 	// Hostname and Domainname are what uname(2) says. Empty: "localhost" and "(none)".
 	Hostname   string
 	Domainname string
@@ -89,7 +95,8 @@ type Mount struct {
 	// Source is a path on the host. If it is a symbolic link, the link itself is made again at Target: a link is
 	// never followed in its last component.
 	Source string
-	// Target is the path inside the sandbox. Missing parents are made.
+	// Target is the path inside the sandbox. Missing parents are made. /dev and /dev/pts replace the sandbox's own; /proc, as in Nix, is
+	// not used: there is always one of the build's own processes.
 	Target string
 	// Writable: otherwise the mount is read-only, with all that is below it.
 	Writable bool

@@ -93,6 +93,12 @@ func (s *Spec) validateIDs() error {
 			return fmt.Errorf("%s: %d is not an id", id.field, id.value)
 		}
 	}
+	if s.UIDCount < 0 || max(s.UID, s.GID, s.HostUID, s.HostGID)+s.UIDCount >= 1<<32-1 {
+		return fmt.Errorf("UIDCount %d leads to what is not an id", s.UIDCount)
+	}
+	if s.UIDCount > 1 && (s.NoChroot || min(s.HostUID, s.HostGID) <= 0) {
+		return errors.New("a range of user ids (UIDCount) needs a sandbox, and ids that are not those of a user of this machine")
+	}
 	if len(s.Groups) > maxGroups {
 		return fmt.Errorf("%d supplementary groups, more than %d", len(s.Groups), maxGroups)
 	}
@@ -132,6 +138,8 @@ func (s *Spec) validateMounts() error {
 			return fmt.Errorf("mount target %q: %w", m.Target, err)
 		}
 		switch {
+		case m.Target == "/proc":
+			continue // not used
 		case m.Target == "/" || m.Target == s.StoreDir || m.Target == s.InsideDir() || nested("/proc", m.Target):
 			return fmt.Errorf("mount target %q: the sandbox has its own", m.Target)
 		case nested(m.Target, s.StoreDir) || nested(m.Target, s.InsideDir()):

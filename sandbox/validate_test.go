@@ -25,6 +25,14 @@ func TestValidate(t *testing.T) {
 	if err := good().Validate(); err != nil {
 		t.Fatal(err)
 	}
+	s := good()
+	// Not used, and so not looked at.
+	s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/proc", Target: "/proc"})
+	s.NoChroot, s.ObjectDir, s.Absent = true, "/o", []string{"out"}
+	s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/var", Target: "/var"})
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
 	mount := func(source, target string) func(*sandbox.Spec) {
 		return func(s *sandbox.Spec) {
 			s.Mounts = append(s.Mounts, sandbox.Mount{Source: source, Target: target})
@@ -53,6 +61,15 @@ func TestValidate(t *testing.T) {
 		{"negative uid", func(s *sandbox.Spec) { s.UID = -1 }, "UID"},
 		{"uid that means nothing", func(s *sandbox.Spec) { s.HostUID = 1<<32 - 1 }, "HostUID"},
 		{"gid out of range", func(s *sandbox.Spec) { s.HostGID = -2 }, "HostGID"},
+		{"group that means nothing", func(s *sandbox.Spec) { s.Groups = []int{7, -1} }, "Groups"},
+		{"more groups than can be mapped", func(s *sandbox.Spec) { s.Groups = make([]int, 400) }, "400"},
+		{"range of the calling user", func(s *sandbox.Spec) { s.UIDCount = 65536 }, "UIDCount"},
+		{"range that ends nowhere", func(s *sandbox.Spec) { s.HostGID, s.UIDCount = 1<<32-100, 65536 }, "UIDCount"},
+		{"range without chroot", func(s *sandbox.Spec) { s.HostGID, s.UIDCount, s.NoChroot, s.ObjectDir = 7, 65536, true, "/o" }, "UIDCount"},
+		{"no objects", func(s *sandbox.Spec) { s.NoChroot = true }, "ObjectDir"},
+		{"path that is to be absent", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.Absent = true, "/o", []string{"a/b"} }, `"a/b"`},
+		{"build directory in the store, without chroot", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.BuildDir = true, "/o", "/nix/store/b" }, "/nix/store/b"},
+		{"negative memory", func(s *sandbox.Spec) { s.Cgroup.Memory = -1 }, "Memory"},
 		{"long host name", func(s *sandbox.Spec) { s.Hostname = strings.Repeat("x", 65) }, "Hostname"},
 		{"NUL in a size", func(s *sandbox.Spec) { s.DevShmSize = "1\x00" }, "DevShmSize"},
 		{"relative source", mount("x", "/x"), "source"},

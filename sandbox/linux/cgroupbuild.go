@@ -81,6 +81,19 @@ func (g *cgroups) openLocked(limits sandbox.Cgroup) (c *cgroup, err error) {
 	return c, err
 }
 
+// own gives the builder's group to a range of users, who may divide it further.
+func (c *cgroup) own(s *sandbox.Spec) error {
+	if c == nil || s.UIDCount <= 1 {
+		return nil
+	}
+	for _, file := range []string{"", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} {
+		if err := os.Chown(filepath.Join(c.inner.Name(), file), s.HostUID, s.HostGID); err != nil {
+			return setupError(sandbox.StageCgroup, "chown", "", err)
+		}
+	}
+	return nil
+}
+
 // cpuPeriod is the kernel's default, in microseconds.
 const cpuPeriod = 100_000
 

@@ -60,6 +60,9 @@ func newChild(req request, cgroup *os.File) (*child, error) {
 	flags := namespaces(req)
 	c := &child{handover: handover, pidfd: -1, user: flags&unix.CLONE_NEWUSER != 0}
 	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: flags, AmbientCaps: setupCapabilities, PidFD: &c.pidfd}
+	if req.UIDCount > 1 {
+		attr.AmbientCaps = allCapabilities() // they are the builder's
+	}
 	if cgroup != nil {
 		attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
 	}
@@ -92,10 +95,11 @@ func (c *child) mapIDs(req request) error {
 	write := func(file, text string) error {
 		return setupError(sandbox.StageNamespaces, "write", dir+file, os.WriteFile(dir+file, []byte(text), 0))
 	}
-	if err := write("uid_map", fmt.Sprintf("%d %d 1\n", req.UID, req.HostUID)); err != nil {
+	count := max(1, req.UIDCount)
+	if err := write("uid_map", fmt.Sprintf("%d %d %d\n", req.UID, req.HostUID, count)); err != nil {
 		return err
 	}
-	gids := fmt.Sprintf("%d %d 1\n", req.GID, req.HostGID)
+	gids := fmt.Sprintf("%d %d %d\n", req.GID, req.HostGID, count)
 	for _, g := range supplementary(req.Groups, req.HostGID, req.NoChroot) {
 		gids += fmt.Sprintf("%d %d 1\n", g.inside, g.outside)
 	}

@@ -41,14 +41,14 @@ func eachField(f fields, j *job) {
 			f.str(&(*p)[i])
 		}
 	}
-	for _, p := range []*int{&s.UID, &s.GID, &s.HostUID, &s.HostGID} {
+	for _, p := range []*int{&s.UID, &s.GID, &s.HostUID, &s.HostGID, &s.UIDCount} {
 		integer(f, p)
 	}
 	f.list(len(s.Groups), func(n int) { s.Groups = make([]int, n) })
 	for i := range s.Groups {
 		integer(f, &s.Groups[i])
 	}
-	for _, p := range []*bool{&s.NoChroot, &s.Network, &s.NoSyscallFilter, &s.AllowNewPrivileges} {
+	for _, p := range []*bool{&s.NoChroot, &s.Network, &s.ImpersonateLinux26, &s.NoSyscallFilter, &s.AllowNewPrivileges} {
 		f.flag(p)
 	}
 	f.flag(&s.Cgroup.Use)

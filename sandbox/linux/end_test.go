@@ -358,8 +358,17 @@ func TestLauncherKilled(t *testing.T) {
 // childNamed finds this process's newest child with that name.
 func childNamed(t *testing.T, name string) int {
 	t.Helper()
-	found := 0
-	paths, err := filepath.Glob("/proc/self/task/*/children")
+	found := offspringNamed(t, "self", name)
+	if found == 0 {
+		t.Fatalf("no child %s", name)
+	}
+	return found
+}
+
+// offspringNamed finds the newest child of a process with that name, or gives 0.
+func offspringNamed(t *testing.T, parent, name string) (found int) {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/" + parent + "/task/*/children")
 	must(t, err)
 	for _, path := range paths {
 		text, _ := os.ReadFile(path)
@@ -369,9 +378,6 @@ func childNamed(t *testing.T, name string) int {
 				found = pid
 			}
 		}
-	}
-	if found == 0 {
-		t.Fatalf("no child %s", name)
 	}
 	return found
 }

@@ -180,12 +180,12 @@ func ownProcesses() error {
 // homeless is the HOME of builders. Without chroot they would find it if it were there.
 const homeless = "/homeless-shelter"
 
-func checkHomeless() error {
-	if _, err := os.Lstat(homeless); errors.Is(err, fs.ErrNotExist) {
+func checkHomeless(home string) error {
+	if _, err := os.Lstat(home); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return setupError(sandbox.StageRoot, "", "",
-		errors.New("home directory '"+homeless+"' exists; please remove it to assure purity of builds without sandboxing"))
+		errors.New("home directory '"+home+"' exists; please remove it to assure purity of builds without sandboxing"))
 }
 
 // layers are what Runner prepares for a build without chroot, on the host.

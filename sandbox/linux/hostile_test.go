@@ -158,7 +158,7 @@ func TestAbstractSocket(t *testing.T) {
 		listener, err := net.Listen("unix", "@"+name)
 		must(t, err)
 		defer listener.Close()
-		said := runProgram(t, newSpec(t, ""), calls, "abstract", name)
+		said := runProgram(t, newSpec(t, ""), calls, "socket", "@"+name)
 		expect(t, said, "connect", "ECONNREFUSED")
 		abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 1)
 		if errno != 0 || abi < 6 {
@@ -166,7 +166,7 @@ func TestAbstractSocket(t *testing.T) {
 		}
 		s := newSpec(t, "")
 		s.Network = true
-		expect(t, runProgram(t, s, calls, "abstract", name), "connect", "EPERM")
+		expect(t, runProgram(t, s, calls, "socket", "@"+name), "connect", "EPERM")
 	})
 }
 

@@ -50,6 +50,9 @@ func openSources(s *sandbox.Spec) (*sources, error) {
 		return nil, err
 	}
 	for _, m := range s.Mounts {
+		if m.Target == "/proc" {
+			continue
+		}
 		if err := src.add(s, m); err != nil {
 			return nil, err
 		}

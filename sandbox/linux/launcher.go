@@ -149,7 +149,7 @@ func (l *launcher) kill(id uint64) {
 
 // takeSpare returns a set-up process that waits already, if there is one and it is of the kind that req needs.
 func (l *launcher) takeSpare(req request, cgroup *os.File) *child {
-	if cgroup != nil || namespaces(req) != namespaces(request{}) {
+	if cgroup != nil || req.UIDCount > 1 || namespaces(req) != namespaces(request{}) {
 		return nil
 	}
 	l.mu.Lock()

@@ -35,6 +35,7 @@ func setLimits(j *job) error {
 // Personalities, personality(2).
 const (
 	perLinux32      = 0x0008
+	uname26         = 0x0020000
 	addrNoRandomize = 0x0040000
 )
 
@@ -45,6 +46,9 @@ func setPersonality(j *job) error {
 	case runtime.GOARCH == "amd64" && j.Spec.Platform == "i686-linux",
 		runtime.GOARCH == "arm64" && strings.HasPrefix(j.Spec.Platform, "armv"):
 		persona |= perLinux32
+	}
+	if j.Spec.ImpersonateLinux26 {
+		persona |= uname26
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, persona, 0, 0); errno != 0 {
 		return setupError(sandbox.StagePrivileges, "personality", "", errno)
@@ -64,7 +68,7 @@ func newKeyring(*job) error {
 // dropBoundingSet makes sure that no program gives capabilities back, not even to uid 0 of the sandbox. Without chroot a set-user-id
 // program may, if that is allowed.
 func dropBoundingSet(j *job) error {
-	if j.Spec.NoChroot && j.Spec.AllowNewPrivileges && !j.HostRoot {
+	if j.Spec.UIDCount > 1 || j.Spec.NoChroot && j.Spec.AllowNewPrivileges && !j.HostRoot {
 		return nil
 	}
 	for c := uintptr(0); ; c++ {
@@ -112,9 +116,23 @@ func scopeSockets(j *job) error {
 	return nil
 }
 
-func dropCapabilities(*job) error {
+// allCapabilities are those that this kernel has.
+func allCapabilities() (all []uintptr) {
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		// An error means that there are no more, 0 that this process may never have it.
+		if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0); err == nil && has == 1 {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+func dropCapabilities(j *job) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return setupError(sandbox.StagePrivileges, "prctl PR_CAP_AMBIENT", "", err)
+	}
+	if j.Spec.UIDCount > 1 {
+		return nil
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData

@@ -51,6 +51,7 @@ type request struct {
 	GID      int   `json:"gid,omitempty"`
 	HostUID  int   `json:"hostUid,omitempty"`
 	HostGID  int   `json:"hostGid,omitempty"`
+	UIDCount int   `json:"uidCount,omitempty"`
 	Groups   []int `json:"groups,omitempty"`
 }
 

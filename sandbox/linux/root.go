@@ -25,6 +25,9 @@ func enterRoot(j *job, src *sources) error {
 		b.dev(s)
 	}
 	b.proc(j)
+	if s.UIDCount > 1 {
+		b.filesystem("sysfs", "/sys", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	}
 	b.tmp(src.tmp)
 	b.attachDir(src.store, s.StoreDir)
 	b.attachDir(src.build, s.InsideDir())
@@ -123,6 +126,7 @@ func (b *rootBuilder) bind(p string, attributes uint64, optional bool) {
 		return
 	}
 	defer unix.Close(fd)
+	b.dir(path.Dir(p))
 	if b.check("mount_setattr", p, restrict(fd, attributes)) &&
 		b.check("mknod", p, mountPoint(int(b.root), p[1:], unix.S_IFREG, false)) {
 		b.check("move_mount", p, attach(fd, int(b.root), p[1:]))
@@ -173,6 +177,8 @@ func (b *rootBuilder) etc(s *sandbox.Spec) {
 	for _, p := range []string{"/etc/hosts", "/etc/resolv.conf", "/etc/services"} {
 		b.bind(p, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, true)
 	}
+	// The C library asks it, if it is there, before it looks for a resolver itself.
+	b.bind("/var/run/nscd/socket", unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, true)
 }
 
 func (b *rootBuilder) dev(s *sandbox.Spec) {

@@ -140,7 +140,7 @@ func resolved(s *sandbox.Spec) *sandbox.Spec {
 // runPlain runs s with BuildStore as its store, into which the inputs are mounted.
 func (r *Runner) runPlain(ctx context.Context, c *control, s *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
 	if s.NoChroot {
-		if err := checkHomeless(); err != nil {
+		if err := checkHomeless(homeless); err != nil {
 			return nil, err
 		}
 	}
@@ -154,7 +154,7 @@ func (r *Runner) runPlain(ctx context.Context, c *control, s *sandbox.Spec, log 
 
 // runOverlay runs s, a build without chroot, with BuildStore over all objects as its store.
 func (r *Runner) runOverlay(ctx context.Context, c *control, s *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
-	if err := checkHomeless(); err != nil {
+	if err := checkHomeless(homeless); err != nil {
 		return nil, err
 	}
 	layers, err := prepareLayers(s)
@@ -165,12 +165,28 @@ func (r *Runner) runOverlay(ctx context.Context, c *control, s *sandbox.Spec, lo
 	return r.run(ctx, c, &job{Spec: s}, log)
 }
 
+// launches is how often a build is started whose set-up process dies. Somebody may have killed it while it waited for work; that it
+// was a spare, and dead, need not show before it has its job.
+const launches = 3
+
 func (r *Runner) run(ctx context.Context, c *control, j *job, log io.Writer) (*sandbox.Result, error) {
+	for n := 1; ; n++ {
+		result, err := r.runOnce(ctx, c, j, log)
+		if n == launches || !errors.Is(err, errSetupDied) {
+			return result, err
+		}
+	}
+}
+
+func (r *Runner) runOnce(ctx context.Context, c *control, j *job, log io.Writer) (*sandbox.Result, error) {
 	group, err := r.groups.open(j.Spec.Cgroup)
 	if err != nil {
 		return nil, err
 	}
 	defer group.remove()
+	if err := group.own(j.Spec); err != nil {
+		return nil, err
+	}
 	b, err := r.begin(c, j, group)
 	if err != nil {
 		return nil, err

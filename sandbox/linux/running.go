@@ -3,6 +3,7 @@ package linux
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,7 +30,8 @@ type running struct {
 func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error) {
 	s := j.Spec
 	req := request{
-		NoChroot: s.NoChroot, Network: s.Network, UID: s.UID, GID: s.GID, HostUID: s.HostUID, HostGID: s.HostGID, Groups: s.Groups,
+		NoChroot: s.NoChroot, Network: s.Network, UID: s.UID, GID: s.GID, HostUID: s.HostUID, HostGID: s.HostGID,
+		UIDCount: s.UIDCount, Groups: s.Groups,
 	}
 	j.HostRoot = req.HostUID == 0
 	if !s.NoSyscallFilter {
@@ -63,6 +65,9 @@ func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error
 	}
 	return b, nil
 }
+
+// errSetupDied: the builder's program was not started, and nothing says why.
+var errSetupDied = errors.New("the set-up process died")
 
 // lingering is how long the log may go on when the builder and all that it started are dead. A builder with the host's
 // network can send its terminal to a process that is not.
@@ -100,7 +105,7 @@ func (b *running) follow(log io.Writer) (*sandbox.Result, error) {
 	case answer.Fault != nil:
 		return nil, answer.Fault.err()
 	case !ready:
-		return nil, setupError(sandbox.StageLaunch, "", "", fmt.Errorf("the set-up process died: %s", resultOf(answer)))
+		return nil, setupError(sandbox.StageLaunch, "", "", fmt.Errorf("%w: %s", errSetupDied, resultOf(answer)))
 	case logErr != nil:
 		return nil, logErr
 	}

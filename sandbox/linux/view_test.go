@@ -139,19 +139,6 @@ func TestLongLog(t *testing.T) {
 	}
 }
 
-func TestI686Personality(t *testing.T) {
-	s := newSpec(t, "uname -m; grep -c . /proc/self/personality 2>/dev/null; cat /proc/self/personality")
-	s.Platform = "i686-linux"
-	var name unix.Utsname
-	must(t, unix.Uname(&name))
-	if machine := unix.ByteSliceToString(name.Machine[:]); machine != "x86_64" {
-		t.Skipf("needs an x86_64 machine, this is %s", machine)
-	}
-	if got := run(t, s); !strings.HasPrefix(got, "i686\n") {
-		t.Fatalf("got %q", got)
-	}
-}
-
 // TestInputs: each kind of input appears as it is, read-only, and what was needed for that is gone afterwards.
 func TestInputs(t *testing.T) {
 	everyIdentity(t, func(t *testing.T) {

@@ -20,8 +20,10 @@ func main() {
 		escapes(os.Args[2])
 	case "nested":
 		tryAll("nested ")
-	case "abstract":
-		abstract(os.Args[2])
+	case "socket":
+		connect(os.Args[2])
+	case "name":
+		fmt.Println("name", os.Args[0])
 	}
 }
 
@@ -126,8 +128,8 @@ func tryAll(prefix string) {
 	say(prefix+"umount proc", unix.Unmount("/proc", unix.MNT_DETACH))
 }
 
-func abstract(name string) {
+func connect(name string) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	say("socket", err)
-	say("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: "@" + name}))
+	say("connect", unix.Connect(fd, &unix.SockaddrUnix{Name: name}))
 }
