@@ -5,12 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	"larder/realiser/builtin"
 	"larder/store/derivation"
 )
-
-const builtinPrefix = "builtin:"
-
-var knownBuiltins = []string{"fetchurl", "buildenv", "unpack-channel"}
 
 // refuseKind says why outputs of drv can't be realised at all: their paths are
 // not known beforehand.
@@ -25,11 +22,8 @@ func refuseKind(drv *derivation.Derivation, name string) error {
 
 // refuse says why drv can't be built as it is meant to.
 func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, name string) error {
-	if builtin, ok := strings.CutPrefix(drv.Builder, builtinPrefix); ok {
-		if slices.Contains(knownBuiltins, builtin) {
-			return fmt.Errorf("derivation '%s' needs the builtin builder '%s', which is not supported", name, builtin)
-		}
-		return fmt.Errorf("derivation '%s': unsupported builtin builder '%s'", name, builtin)
+	if called, ok := strings.CutPrefix(drv.Builder, builtin.Prefix); ok && !builtin.Known(called) {
+		return fmt.Errorf("derivation '%s': unsupported builtin builder '%s'", name, called)
 	}
 	if err := r.builder.Refuse(drv, asks, name); err != nil {
 		return err
@@ -39,7 +33,7 @@ func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, 
 
 // refusePlatform says why this machine is not one that drv can be built on.
 func (r *Realiser) refusePlatform(drv *derivation.Derivation, features []string, name string) error {
-	platform := drv.System == r.opt.System || slices.Contains(r.opt.ExtraPlatforms, drv.System)
+	platform := drv.System == r.opt.System || slices.Contains(r.opt.ExtraPlatforms, drv.System) || strings.HasPrefix(drv.Builder, builtin.Prefix)
 	for _, f := range features {
 		platform = platform && slices.Contains(r.opt.SystemFeatures, f)
 	}

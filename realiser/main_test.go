@@ -4,10 +4,11 @@ import (
 	"os"
 	"testing"
 
+	"larder/realiser/builtin"
 	"larder/sandbox/linux"
 )
 
 func TestMain(m *testing.M) {
-	linux.MaybeChild()
+	linux.MaybeChild(builtin.All()...)
 	os.Exit(m.Run())
 }

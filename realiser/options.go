@@ -46,6 +46,7 @@ type Options struct {
 	SandboxBuildDir string
 	LogDir          string         // holds drvs/xx/yyyy.drv.bz2, as Nix's log/nix does; made if absent
 	Users           *userpool.Pool // who builders run as; nil: whoever runs this process
+	Fetch           builder.Fetch  // how builtin:fetchurl reaches the world
 	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
 	Getenv func(name string) (string, bool)
 

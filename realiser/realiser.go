@@ -43,7 +43,7 @@ func New(o Options) (*Realiser, error) {
 	b, err := builder.New(builder.Options{
 		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxMode: o.SandboxMode, SandboxPaths: o.SandboxPaths,
 		AllowedImpureHostDeps: o.AllowedImpureHostDeps, PreBuildHook: o.PreBuildHook, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
-		Users: o.Users, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
+		Users: o.Users, Fetch: o.Fetch, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
 		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"larder/cmd/internal/cli"
 	"larder/fusefs/mount"
+	"larder/realiser/builtin"
 	"larder/sandbox/linux"
 )
 
@@ -20,7 +21,7 @@ import (
 var version = "dev"
 
 func main() {
-	linux.MaybeChild()
+	linux.MaybeChild(builtin.All()...)
 	inherited, err := mount.Inherited()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)

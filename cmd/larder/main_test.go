@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"larder/realiser/builtin"
 	"larder/sandbox/linux"
 )
 
@@ -17,7 +18,7 @@ import (
 const asLarder = "LARDER_TEST_AS_LARDER"
 
 func TestMain(m *testing.M) {
-	linux.MaybeChild()
+	linux.MaybeChild(builtin.All()...)
 	if os.Getenv(asLarder) != "" {
 		main()
 	}

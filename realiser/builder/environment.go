@@ -104,13 +104,7 @@ func (b *build) writeFile(name, text string) error {
 
 // spec compiles what the sandbox is told.
 func (b *build) spec() (*sandbox.Spec, error) {
-	env, err := b.environment()
-	if err != nil {
-		return nil, err
-	}
-	rewrite := b.placeholders()
 	s := &sandbox.Spec{
-		Builder: cleanBuilder(b.Drv.Builder), Args: []string{filepath.Base(b.Drv.Builder)},
 		StoreDir: string(b.dir), BuildStore: b.storeDir, ObjectDir: b.store.ObjectDir(), NoChroot: b.noChroot,
 		BuildDir: b.scratch.build, TmpDirInSandbox: b.opt.SandboxBuildDir, TmpDir: b.scratch.tmp,
 		Network: networked(b.Drv), Platform: b.Drv.System,
@@ -119,11 +113,14 @@ func (b *build) spec() (*sandbox.Spec, error) {
 	for _, p := range b.Outputs {
 		s.Absent = append(s.Absent, p.String())
 	}
-	for _, a := range b.Drv.Args {
-		s.Args = append(s.Args, rewrite.Replace(a))
+	var err error
+	if name, ok := b.builtin(); ok {
+		err = b.callBuiltin(s, name)
+	} else {
+		err = b.callProgram(s)
 	}
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		s.Env = append(s.Env, name+"="+env[name])
+	if err != nil {
+		return nil, err
 	}
 	if s.Mounts, err = b.mounts(); err != nil {
 		return nil, err
@@ -132,6 +129,23 @@ func (b *build) spec() (*sandbox.Spec, error) {
 		return nil, refusal{fmt.Errorf("derivation '%s' can't be built: %w", b.name, err)}
 	}
 	return s, nil
+}
+
+// callProgram tells the sandbox to run the program that the derivation names.
+func (b *build) callProgram(s *sandbox.Spec) error {
+	env, err := b.environment()
+	if err != nil {
+		return err
+	}
+	rewrite := b.placeholders()
+	s.Builder, s.Args = cleanBuilder(b.Drv.Builder), []string{filepath.Base(b.Drv.Builder)}
+	for _, a := range b.Drv.Args {
+		s.Args = append(s.Args, rewrite.Replace(a))
+	}
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		s.Env = append(s.Env, name+"="+env[name])
+	}
+	return nil
 }
 
 // cleanBuilder removes doubled slashes and the like, but nothing that could mean

@@ -43,6 +43,7 @@ func (b *build) mounts() ([]sandbox.Mount, error) {
 	for _, p := range b.Outputs {
 		delete(see, b.dir.Join(p))
 	}
+	b.certificates(see)
 	extra, err := b.preBuildHook()
 	if err != nil {
 		return nil, err

@@ -64,6 +64,7 @@ type Options struct {
 	AllowedImpureHostDeps []string
 	PreBuildHook          string
 
+	Fetch      Fetch
 	Getenv     func(name string) (string, bool)
 	KeepFailed bool
 	// DiffHook is a program that is shown outputs that differ; "": none.

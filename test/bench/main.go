@@ -19,6 +19,7 @@ import (
 	"regexp"
 
 	"larder/nar/tree"
+	"larder/realiser/builtin"
 	"larder/sandbox/linux"
 )
 
@@ -44,7 +45,7 @@ type suite struct {
 }
 
 func main() {
-	linux.MaybeChild()
+	linux.MaybeChild(builtin.All()...)
 	larder := flag.String("larder", "bin/larder", "the binary to measure")
 	only := flag.String("only", "", "measure only rows whose name matches")
 	pairs := flag.Int("pairs", 5, "pairs of runs")

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"larder/cmd/internal/cli"
+	"larder/realiser/builtin"
 	"larder/sandbox/linux"
 )
 
 func TestMain(m *testing.M) {
-	linux.MaybeChild()
+	linux.MaybeChild(builtin.All()...)
 	os.Exit(m.Run())
 }
 

@@ -12,6 +12,7 @@ import (
 	"larder/cmd/internal/config"
 	"larder/cmd/internal/control"
 	"larder/realiser"
+	"larder/realiser/builder"
 	"larder/store"
 	"larder/store/derivation"
 	"larder/store/local"
@@ -96,6 +97,10 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, SandboxBuildDir: c.SandboxBuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
 		NoSubstitutes: !c.Substitute, AlwaysAllowSubstitutes: c.AlwaysAllowSubstitutes, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
 		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines), Logger: e.log,
+	}
+	o.Fetch = builder.Fetch{
+		NetrcFile: c.NetrcFile, CertFile: c.SSLCertFile, HashedMirrors: c.HashedMirrors, UserAgent: "larder/" + e.opt.Version,
+		Attempts: int(c.DownloadAttempts), ConnectTimeout: c.ConnectTimeout, StallTimeout: c.StallTimeout,
 	}
 	if len(c.ExtraPlatforms) > 0 {
 		o.ExtraPlatforms = c.ExtraPlatforms
