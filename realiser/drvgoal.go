@@ -177,7 +177,7 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	if failed, res := d.failedBefore(); failed {
 		return res
 	}
-	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.logPath(d.path)}, release)
+	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.newLogFile(d.path)}, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
 	}

@@ -16,6 +16,9 @@ import (
 	"larder/store"
 )
 
+// NoLogLines as Options.LogLines leaves the log out of errors.
+const NoLogLines = -1
+
 // NoBuilds as Options.MaxJobs forbids local builds (Nix: max-jobs = 0).
 const NoBuilds = -1
 
@@ -59,7 +62,10 @@ type Options struct {
 	Timeout    time.Duration // a builder may run so long (timeout); 0: for ever
 	MaxSilent  time.Duration // … and be silent so long (max-silent-time); 0: for ever
 	MaxLogSize int64         // … and print so many bytes (max-build-log-size); 0: any number
-	LogLines   int           // last lines of the log in errors (log-lines); 0: 10
+	LogLines   int           // last lines of the log in errors (log-lines); 0: 10, NoLogLines: none
+
+	NoBuildLogs    bool // store no logs (keep-build-log = false)
+	PlainBuildLogs bool // store logs as they are (compress-build-log = false)
 
 	FailureCache FailureCache  // builds that failed for good are remembered here, and not tried again (build-cache-failure); nil: no
 	FailureTTL   time.Duration // how long a failure answers accesses; 0: 10 s, negative: not at all
@@ -78,7 +84,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("realiser: no sandbox is given, and local builds are allowed")
 	case o.MaxJobs < NoBuilds || o.MaxSubstitutionJobs < 0 || o.Cores < 0:
 		return o, fmt.Errorf("realiser: negative numbers of jobs or cores: %d, %d, %d", o.MaxJobs, o.MaxSubstitutionJobs, o.Cores)
-	case o.Timeout < 0 || o.MaxSilent < 0 || o.MaxLogSize < 0 || o.LogLines < 0:
+	case o.Timeout < 0 || o.MaxSilent < 0 || o.MaxLogSize < 0 || o.LogLines < NoLogLines:
 		return o, errors.New("realiser: a limit of builds is negative")
 	}
 	for _, d := range []struct{ what, path string }{{"BuildDir", o.BuildDir}, {"LogDir", o.LogDir}} {

@@ -53,7 +53,7 @@ func (b *build) failf(s result.Status, format string, args ...any) *result.Build
 
 // withLog completes an error with what the log says.
 func (b *build) withLog(e *result.BuildError) *result.BuildError {
-	e.LogPath, e.LastLines = b.log.path, b.log.Tail()
+	e.LogPath, e.LastLines = b.log.file.path, b.log.Tail()
 	return e
 }
 

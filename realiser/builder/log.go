@@ -1,13 +1,8 @@
 package builder
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
-
-	"github.com/dsnet/compress/bzip2"
 )
 
 // maxLine is how many bytes of a line are kept for events and errors: failures are
@@ -15,31 +10,28 @@ import (
 // file has all of them.
 const maxLine = 4 << 10
 
-// Log takes the raw output of a builder: into a compressed file, as lines
-// and messages to whoever listens, and the last lines for errors. Write is called by one
-// goroutine; Tail may be called at any time.
+// Log takes the raw output of a builder: into a file, as lines and messages to
+// whoever listens, and the last lines for errors. Write is called by one goroutine;
+// Tail may be called at any time.
 type Log struct {
-	path       string // of the finished file
-	maxSize    int64  // 0: any
+	maxSize    int64 // 0: any
 	onWrite    func()
 	onOverflow func()
 	onLine     func(string)
 	onMessage  func(*Message)
 
-	size  int64
-	file  *os.File // nil: not opened yet, or err is set
-	bzip2 *bzip2.Writer
-	err   error  // the first of the file
-	line  []byte // what is on the current line
-	pos   int    // where the next byte goes: a carriage return moves it back
-	said  messages
+	size int64
+	file logFile
+	line []byte // what is on the current line
+	pos  int    // where the next byte goes: a carriage return moves it back
+	said messages
 
 	mu   sync.Mutex // guards tail
 	tail []string   // at most most lines
 	most int
 }
 
-func newLog(path string, lines int) *Log { return &Log{path: path, most: lines} }
+func newLog(path string, lines int) *Log { return &Log{file: logFile{path: path}, most: lines} }
 
 // Write never fails: a log that can't be stored does not fail the build.
 func (l *Log) Write(p []byte) (int, error) {
@@ -52,7 +44,7 @@ func (l *Log) Write(p []byte) (int, error) {
 		defer l.onOverflow()
 	}
 	l.size += int64(len(taken))
-	l.store(taken)
+	l.file.write(taken)
 	for _, c := range taken {
 		l.put(c)
 	}
@@ -84,11 +76,9 @@ func (l *Log) flushLine() {
 		return
 	}
 	l.mu.Lock()
-	if len(l.tail) == l.most {
-		copy(l.tail, l.tail[1:])
-		l.tail = l.tail[:len(l.tail)-1]
+	if l.tail = append(l.tail, line); len(l.tail) > l.most {
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-max(l.most, 0):]...)
 	}
-	l.tail = append(l.tail, line)
 	l.mu.Unlock()
 	if l.onLine != nil {
 		l.onLine(line)
@@ -108,38 +98,6 @@ func (l *Log) Tail() []string {
 	return append([]string(nil), l.tail...)
 }
 
-// bzip2Writers are kept because one takes a megabyte of tables.
-var bzip2Writers = sync.Pool{New: func() any {
-	// The level is the size of blocks; small ones are as good for logs.
-	w, err := bzip2.NewWriter(nil, &bzip2.WriterConfig{Level: bzip2.BestSpeed})
-	if err != nil {
-		panic(err) // the level is a constant
-	}
-	return w
-}}
-
-func (l *Log) unfinished() string { return l.path + ".tmp" }
-
-func (l *Log) store(p []byte) {
-	if l.file == nil && l.err == nil {
-		l.open()
-	}
-	if l.err == nil {
-		_, l.err = l.bzip2.Write(p)
-	}
-}
-
-func (l *Log) open() {
-	if l.err = os.MkdirAll(filepath.Dir(l.path), 0o755); l.err != nil {
-		return
-	}
-	if l.file, l.err = os.Create(l.unfinished()); l.err != nil {
-		return
-	}
-	l.bzip2 = bzip2Writers.Get().(*bzip2.Writer)
-	l.err = l.bzip2.Reset(l.file)
-}
-
 // Close ends the last line and gives the file its name, also if nothing was
 // written. It returns the first error of storing the log.
 func (l *Log) Close() error {
@@ -149,18 +107,5 @@ func (l *Log) Close() error {
 	for _, m := range l.said.end() {
 		l.tell(m)
 	}
-	l.store(nil)
-	if l.file == nil {
-		return l.err
-	}
-	err := errors.Join(l.err, l.bzip2.Close(), l.file.Close())
-	bzip2Writers.Put(l.bzip2)
-	if err == nil {
-		err = os.Rename(l.unfinished(), l.path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(l.unfinished()))
-	}
-	l.file, l.err = nil, err
-	return err
+	return l.file.close()
 }

@@ -13,7 +13,7 @@ type BuildError struct {
 	Drv       store.StorePath // the derivation; zero if there was none to build
 	Path      store.StorePath // what was wanted, if not a derivation's outputs
 	Status    Status
-	LogPath   string   // file with the builder's output, "" if no builder ran
+	LogPath   string   // file with the builder's output, "" if no builder ran or none is kept
 	LastLines []string // of the builder's output, at most realiser.Options.LogLines
 	KeptDir   string   // the build directory, if keep-failed kept it
 	// KeptOutputs is the directory, beside it, that has what there was of the outputs; "" if nothing was.

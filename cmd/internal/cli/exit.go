@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"larder/cmd/internal/control"
+	"larder/cmd/internal/terminal"
 	"larder/realiser/result"
 	"larder/store"
 	"larder/store/local"
@@ -159,31 +160,26 @@ func (a *app) name(p store.StorePath) string {
 	return store.Dir(a.loaded.StoreDir).Join(p)
 }
 
-// showLogs prints the last lines of the builders whose failure is in the tree, each once.
+// showLogs prints the last lines of the builders whose failure is in the tree, each once, and how to get at all of them, unless
+// they were shown when they were written.
 func (a *app) showLogs(err error) {
 	var seen []store.StorePath
 	walk(err, func(e error) {
 		b, ok := e.(*result.BuildError)
-		if !ok || b.LogPath == "" || slices.Contains(seen, b.Drv) {
+		if !ok || b.Drv.IsZero() || slices.Contains(seen, b.Drv) {
 			return
 		}
 		seen = append(seen, b.Drv)
-		for _, l := range b.LastLines {
-			fmt.Fprintf(a.Err, "  > %s\n", printable(l))
+		if !a.shownLogs[b.Drv] {
+			for _, l := range b.LastLines {
+				fmt.Fprintf(a.Err, "  > %s\n", terminal.Clean(l))
+			}
+			if b.LogPath != "" {
+				fmt.Fprintf(a.Err, "  the whole log: larder log %s\n", a.name(b.Drv))
+			}
 		}
-		fmt.Fprintf(a.Err, "  the whole log: larder log %s\n", a.name(b.Drv))
 		if b.KeptDir != "" {
 			fmt.Fprintf(a.Err, "  the build directory was kept: %s\n", b.KeptDir)
 		}
 	})
-}
-
-// printable takes from a builder's output what could do harm on a terminal.
-func printable(line string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) {
-			return r
-		}
-		return -1
-	}, line)
 }

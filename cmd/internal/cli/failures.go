@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"larder/cmd/internal/control"
+	"larder/cmd/internal/terminal"
 	"larder/store"
 )
 
@@ -63,7 +64,7 @@ func (a *app) printFailures(d store.Dir, failures []store.Failure) error {
 		return a.printJSON(rows)
 	}
 	for _, f := range failures {
-		if _, err := fmt.Fprintf(a.Out, "%s %s %s %s\n", d.Join(f.Path), f.Status, f.Time.Local().Format(time.RFC3339), printable(oneLine(f.Error))); err != nil {
+		if _, err := fmt.Fprintf(a.Out, "%s %s %s %s\n", d.Join(f.Path), f.Status, f.Time.Local().Format(time.RFC3339), terminal.Clean(oneLine(f.Error))); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"larder/cmd/internal/config"
 	"larder/cmd/internal/control"
+	"larder/cmd/internal/terminal"
 	"larder/store"
 )
 
@@ -66,7 +67,7 @@ func (a *app) printGC(d store.Dir, r *control.GCResult, q control.GCRequest) err
 		case q.DryRun:
 			verb = "would be deleted too"
 		}
-		fmt.Fprintf(a.Err, "%d files that are not registered %s, the first is %s\n", n, verb, printable(r.Unregistered[0]))
+		fmt.Fprintf(a.Err, "%d files that are not registered %s, the first is %s\n", n, verb, terminal.Clean(r.Unregistered[0]))
 	}
 	return nil
 }

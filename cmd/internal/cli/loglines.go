@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"larder/cmd/internal/terminal"
 )
 
 // logLines writes a library's records as a command's other words look: "warning: what happened (path /nix/store/…): why".
@@ -48,7 +50,7 @@ func (l *logLines) Handle(_ context.Context, r slog.Record) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := fmt.Fprintln(l.w, kind+printable(oneLine(text+why)))
+	_, err := fmt.Fprintln(l.w, kind+terminal.Clean(oneLine(text+why)))
 	return err
 }
 

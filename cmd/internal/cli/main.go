@@ -14,6 +14,7 @@ import (
 
 	"larder/cmd/internal/config"
 	"larder/fusefs/mount"
+	"larder/store"
 )
 
 // Env is what a command line runs in.
@@ -34,6 +35,8 @@ type app struct {
 	args   []string // the whole command line
 	flags  globalFlags
 	loaded *config.Config // by settings
+	// shownLogs are derivations whose builders' lines were shown as they came.
+	shownLogs map[store.StorePath]bool
 }
 
 type globalFlags struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"larder/cmd/internal/terminal"
 	"larder/nar"
 	"larder/store"
 )
@@ -117,9 +118,9 @@ func (a *app) printNode(n *nar.ListingNode, path string) error {
 		kind = "executable"
 	}
 	if n.Type == nar.Symlink {
-		more = " -> " + printable(n.Target)
+		more = " -> " + terminal.Clean(n.Target)
 	}
-	name := printable(path)
+	name := terminal.Clean(path)
 	if name == "" {
 		name = "."
 	}

@@ -11,6 +11,7 @@ import (
 	"larder/cmd/internal/config"
 	"larder/cmd/internal/control"
 	"larder/cmd/internal/engine"
+	"larder/cmd/internal/terminal"
 	"larder/store"
 )
 
@@ -123,7 +124,7 @@ func commandOf(pid int) string {
 		return ""
 	}
 	const most = 120
-	text := printable(strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " ")))
+	text := terminal.Clean(strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " ")))
 	if len(text) > most {
 		text = text[:most] + "…"
 	}

@@ -66,7 +66,7 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 			return a.plan(ctx, s, targets)
 		}
 		show := progress.New(a.Err, a.progressOptions(s.Dir()))
-		outcome, err := s.Realise(ctx, caller(), control.RealiseRequest{Targets: targets, KeepGoing: f.keepGoing || c.KeepGoing}, show.Event)
+		outcome, err := s.Realise(ctx, caller(), control.RealiseRequest{Targets: targets, KeepGoing: f.keepGoing || c.KeepGoing}, a.watching(show))
 		show.Close()
 		if err != nil {
 			return err
@@ -87,6 +87,17 @@ func checkJobs(jobs string) error {
 		return usagef("--max-jobs: %q is neither a number nor \"auto\"", jobs)
 	}
 	return nil
+}
+
+// watching shows events and remembers whose log lines were among them.
+func (a *app) watching(show progress.Progress) func(realiser.Event) {
+	a.shownLogs = map[store.StorePath]bool{}
+	return func(e realiser.Event) {
+		if e.Type == realiser.GoalLog && a.flags.verbose > 0 {
+			a.shownLogs[e.Path] = true
+		}
+		show.Event(e)
+	}
 }
 
 func (a *app) progressOptions(d store.Dir) progress.Options {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"larder/cmd/internal/control"
+	"larder/cmd/internal/terminal"
 	"larder/store"
 )
 
@@ -64,7 +65,7 @@ func (a *app) listRoots(ctx context.Context) error {
 			return a.printJSON(rows)
 		}
 		for _, r := range roots {
-			if _, err := fmt.Fprintf(a.Out, "%s -> %s\n", printable(r.Link), s.Dir().Join(r.Path)); err != nil {
+			if _, err := fmt.Fprintf(a.Out, "%s -> %s\n", terminal.Clean(r.Link), s.Dir().Join(r.Path)); err != nil {
 				return err
 			}
 		}

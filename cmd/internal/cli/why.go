@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"larder/cmd/internal/control"
+	"larder/cmd/internal/terminal"
 	"larder/realiser"
 	"larder/store"
 )
@@ -45,13 +46,13 @@ func explain(d store.Dir, e *realiser.Explanation, now time.Time) string {
 	for _, g := range e.Goals {
 		say("  %s", goalLine(d, &g, now))
 		for _, l := range g.LastLines {
-			say("    > %s", printable(l))
+			say("    > %s", terminal.Clean(l))
 		}
 	}
 	if f := e.Failure; f != nil {
 		say("  failed %s ago (%s): %s", now.Sub(f.Time).Round(time.Second), f.Status, oneLine(f.Error))
 		for _, l := range f.LastLines {
-			say("    > %s", printable(l))
+			say("    > %s", terminal.Clean(l))
 		}
 		if f.LogPath != "" {
 			say("  the whole log: larder log %s", d.Join(f.Drv))
@@ -77,7 +78,7 @@ func explain(d store.Dir, e *realiser.Explanation, now time.Time) string {
 func goalLine(d store.Dir, g *realiser.GoalView, now time.Time) string {
 	text := fmt.Sprintf("%s: %s", d.Join(g.Path), g.Phase)
 	if g.Detail != "" {
-		text += " " + printable(g.Detail)
+		text += " " + terminal.Clean(g.Detail)
 	}
 	if g.BytesTotal > 0 {
 		text += fmt.Sprintf(", %s of %s", humanBytes(g.BytesDone), humanBytes(g.BytesTotal))

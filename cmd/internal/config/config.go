@@ -29,6 +29,7 @@ type Config struct {
 	Timeout, MaxSilentTime         time.Duration
 	MaxLogSize                     Size
 	LogLines                       Count
+	KeepBuildLog, CompressBuildLog bool
 	BuildDir                       string
 
 	BuildUsersGroup  string

@@ -96,7 +96,8 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 		Store: e.store, MaxJobs: int(c.MaxJobs), MaxSubstitutionJobs: max(1, int(c.MaxSubstitutionJobs)), Cores: int(c.Cores),
 		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, SandboxBuildDir: c.SandboxBuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
 		NoSubstitutes: !c.Substitute, AlwaysAllowSubstitutes: c.AlwaysAllowSubstitutes, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
-		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines), Logger: e.log,
+		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines),
+		NoBuildLogs: !c.KeepBuildLog, PlainBuildLogs: !c.CompressBuildLog, Logger: e.log,
 	}
 	o.Fetch = builder.Fetch{
 		NetrcFile: c.NetrcFile, CertFile: c.SSLCertFile, HashedMirrors: c.HashedMirrors, UserAgent: "larder/" + e.opt.Version,
@@ -110,6 +111,9 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	}
 	if o.MaxJobs == 0 {
 		o.MaxJobs = realiser.NoBuilds
+	}
+	if o.LogLines == 0 {
+		o.LogLines = realiser.NoLogLines
 	}
 	var err error
 	if o.SecretKeys, err = ReadKeys(c.SecretKeyFiles); err != nil {

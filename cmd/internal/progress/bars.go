@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"larder/cmd/internal/terminal"
 	"larder/realiser"
 )
 
@@ -77,7 +78,7 @@ func (b *bars) Event(e realiser.Event) {
 func (b *bars) setLine(e *realiser.Event, line string) {
 	if a := b.active[e.Goal]; a != nil && line != "" {
 		a.mu.Lock()
-		a.line = clean(line)
+		a.line = terminal.Clean(line)
 		a.mu.Unlock()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"larder/cmd/internal/terminal"
 	"larder/realiser"
 	"larder/realiser/builder"
 	"larder/store"
@@ -72,7 +73,7 @@ func beginning(d store.Dir, e *realiser.Event) string {
 	case realiser.PhaseDownloading:
 		text := "fetching " + d.Join(e.Path)
 		if e.Detail != "" {
-			text += " from " + clean(e.Detail)
+			text += " from " + terminal.Clean(e.Detail)
 		}
 		return text
 	}
@@ -81,7 +82,7 @@ func beginning(d store.Dir, e *realiser.Event) string {
 
 // logLine is a line that a builder wrote, with the name of its derivation.
 func logLine(e *realiser.Event) string {
-	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + clean(e.Line)
+	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + terminal.Clean(e.Line)
 }
 
 // lowestLevel is how unimportant a builder's words may be to be shown: "info" in Nix's verbosity levels.
@@ -92,15 +93,5 @@ func message(e *realiser.Event) string {
 	if e.Message.Action != builder.Say || e.Message.Level > lowestLevel {
 		return ""
 	}
-	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + clean(e.Message.Text)
-}
-
-// clean takes from text of others what could do harm on a terminal.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == '\t' || r >= ' ' && r != 0x7f && !(r >= 0x80 && r < 0xa0) {
-			return r
-		}
-		return -1
-	}, s)
+	return strings.TrimSuffix(e.Path.Name(), ".drv") + "> " + terminal.Clean(e.Message.Text)
 }

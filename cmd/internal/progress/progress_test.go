@@ -44,8 +44,8 @@ func events(t *testing.T) []realiser.Event {
 
 func TestLines(t *testing.T) {
 	for verbose, want := range map[bool]string{
-		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> words]0;\n",
-		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a[31m\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a]0;line\nx> words]0;\n",
+		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> words\n",
+		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a\nx> words\n",
 	} {
 		var b bytes.Buffer
 		p := progress.New(&b, progress.Options{Dir: store.DefaultDir, Verbose: verbose})
