@@ -37,17 +37,13 @@ type Job struct {
 	Inputs  []store.StorePath          // the closure that the builder sees
 	Outputs map[string]store.StorePath // where the builder makes each of its outputs
 	Absent  map[string]store.StorePath // those that are going to be registered
-<<<<<<< Updated upstream
 	Corrupt map[string]store.StorePath // valid ones too, but damaged: they are replaced by what the builder makes
 	// Check is what is known of outputs that are valid. If it is not nil, what the builder makes is only compared with them.
 	Check   map[string]*store.PathInfo
 	Rounds  int          // how often the builder runs, to compare what it makes; 0: once
 	Keep    bool         // leave the directory of a failed build
 	For     store.Caller // to whom
-	LogPath string       // where the log is going to be
-=======
-	LogPath string                     // where the log is going to be, compressed if it ends in CompressedLog; "": nowhere
->>>>>>> Stashed changes
+	LogPath string       // where the log is going to be, compressed if it ends in CompressedLog; "": nowhere
 	Watch   Watch
 }
 
