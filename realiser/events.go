@@ -38,6 +38,7 @@ const (
 	PhaseDownloading Phase = "downloading"
 	PhaseBuilding    Phase = "building"
 	PhaseRegistering Phase = "registering"
+	PhaseHook        Phase = "running a hook"
 )
 
 // Event is something that happened. Events are values; receivers may keep them.

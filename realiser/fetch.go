@@ -41,7 +41,7 @@ func (r *Realiser) fetch(g *goal, s Substituter, info *store.NarInfo) (err error
 	registered := info.PathInfo.Clone()
 	registered.RegistrationTime = r.opt.Now()
 	registered.Ultimate = false
-	return r.store.Register(g.ctx, store.Addition{Info: registered, Temp: temp})
+	return r.admit(g, store.Addition{Info: registered, Temp: temp})
 }
 
 // dropTemp removes what lies at temp because of err.

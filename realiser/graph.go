@@ -70,7 +70,7 @@ func (gr *graph) join(w *wait, wants []want) ([]*goal, error) {
 	}
 	if w.parent != nil {
 		w.urgency = w.parent.urgency
-		if w.parent.key.kind == substitutionGoal {
+		if w.parent.key.kind == substitutionGoal || w.parent.key.mode.repairs() {
 			if err := gr.checkCycleLocked(w.parent, wants); err != nil {
 				return nil, err
 			}
@@ -266,6 +266,13 @@ func (gr *graph) wantedOutputs(g *goal) outputSet {
 	gr.mu.Lock()
 	defer gr.mu.Unlock()
 	return g.wanted.clone()
+}
+
+// urgencyOf is how urgent g is at this moment, and for whom.
+func (gr *graph) urgencyOf(g *goal) urgency {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	return g.urgency
 }
 
 // queue gives g a ticket that follows its urgency until unqueue.

@@ -57,7 +57,13 @@ type Options struct {
 	AlwaysAllowSubstitutes bool // ignore allowSubstitutes = false (always-allow-substitutes)
 	Fallback               bool // build if a substituter fails (fallback)
 	KeepFailed             bool // leave the build directories of failed builds (keep-failed)
+	Repeat                 int  // how often a builder runs again, to compare what it makes (repeat)
+	AllowNonDeterminism    bool // go on where it differs (enforce-determinism = false)
 	SecretKeys             []store.SecretKey
+
+	DiffHook      string // program that is shown outputs that differ (diff-hook, if run-diff-hook); "": none
+	PostBuildHook string // program that is run after each build (post-build-hook); "": none
+	NixConfig     string // all settings, for the post-build hook's environment
 
 	Timeout    time.Duration // a builder may run so long (timeout); 0: for ever
 	MaxSilent  time.Duration // … and be silent so long (max-silent-time); 0: for ever

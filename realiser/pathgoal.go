@@ -46,7 +46,7 @@ func (r *Realiser) realiseOutput(g *goal, drvPath, p store.StorePath) ending {
 	}
 	for _, name := range drv.OutputNames() {
 		if drv.Outputs[name].Path == p {
-			return r.join(g, want{key: key{kind: derivationGoal, path: drvPath}, outputs: []string{name}})
+			return r.join(g, want{key: key{kind: derivationGoal, path: drvPath, mode: g.key.mode}, outputs: []string{name}})
 		}
 	}
 	return g.failed(result.MiscFailure, fmt.Errorf("derivation '%s' is registered as a deriver of '%s', but has no such output",

@@ -20,6 +20,7 @@ type Realiser struct {
 	graph    *graph
 	events   events
 	failures *failures
+	contents contents
 	sources  sources
 	hasher   *derivation.Hasher
 	builder  *builder.Builder
@@ -44,6 +45,7 @@ func New(o Options) (*Realiser, error) {
 		Store: o.Store, Sandbox: o.Sandbox, Cores: o.Cores, SandboxMode: o.SandboxMode, SandboxPaths: o.SandboxPaths,
 		AllowedImpureHostDeps: o.AllowedImpureHostDeps, PreBuildHook: o.PreBuildHook, BuildDir: o.BuildDir, SandboxBuildDir: o.SandboxBuildDir,
 		Users: o.Users, Fetch: o.Fetch, Getenv: o.Getenv, KeepFailed: o.KeepFailed, SecretKeys: o.SecretKeys,
+		DiffHook: o.DiffHook, AllowNonDeterminism: o.AllowNonDeterminism,
 		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
 	})
 	if err != nil {
@@ -58,6 +60,7 @@ func New(o Options) (*Realiser, error) {
 		graph:     newGraph(base, o.Grace),
 		events:    events{now: o.Now},
 		failures:  newFailures(o.FailureTTL, o.Now),
+		contents:  contents{check: o.Store.CheckContents},
 		sources:   sources{now: o.Now},
 		hasher:    derivation.NewHasher(o.Store.Dir(), o.Store.Derivation),
 		builds:    newSlots(max(o.MaxJobs, 1)), // with NoBuilds for preferLocalBuild
@@ -168,6 +171,9 @@ func (r *Realiser) work(g *goal, wanted outputSet) (res ending) {
 	}
 	switch g.key.kind {
 	case pathGoal:
+		if g.key.mode.repairs() {
+			return r.repairPath(g)
+		}
 		return r.realisePath(g)
 	case substitutionGoal:
 		return r.substitute(g)

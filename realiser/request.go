@@ -82,8 +82,14 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 		if err := t.check(); err != nil {
 			return nil, err
 		}
+		if req.Mode == ModeCheck && t.Drv.IsZero() {
+			return nil, fmt.Errorf("%s is not a derivation, and only a build can be checked", t.Path)
+		}
 		wants[i] = t.want(req.Mode)
 		defer r.store.AddTempRoot(wants[i].key.path)()
+	}
+	if req.Mode.repairs() {
+		defer r.contents.begin()()
 	}
 	w := &wait{urgency: urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
 		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}}

@@ -15,6 +15,8 @@ type Store interface {
 	Valid(ctx context.Context, paths []store.StorePath) ([]bool, error)
 	ValidDerivers(ctx context.Context, p store.StorePath) ([]store.StorePath, error)
 
+	// CheckContents reads the object of a valid path; the error matches store.ErrDamaged if it is not what was registered.
+	CheckContents(ctx context.Context, p store.StorePath) error
 	// Lock takes the import locks of paths that are about to be registered.
 	Lock(ctx context.Context, paths ...store.StorePath) (unlock func(), err error)
 }

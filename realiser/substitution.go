@@ -23,9 +23,9 @@ type attempt struct {
 // has it, but what it refers to can't be had; TransientFailure else.
 func (r *Realiser) substitute(g *goal) ending {
 	p := g.key.path
-	if valid, err := r.valid(g.ctx, p); err != nil {
+	if there, err := r.alreadyThere(g, p); err != nil {
 		return g.failed(result.MiscFailure, err)
-	} else if valid {
+	} else if there {
 		return ending{status: result.AlreadyValid}
 	}
 	sources, err := r.sources.ordered(g.ctx)
@@ -86,6 +86,9 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		return fmt.Errorf("%s: %w: %s claims to be content-addressed, but does not have the path that follows from %s",
 			s, store.ErrCorrupt, info.Path, info.CA)
 	}
+	if err := r.worthRepairing(g, s, &info.PathInfo); err != nil {
+		return err
+	}
 	if g.bytesTotal.Swap(int64(info.NarSize)) == 0 {
 		r.events.count(func(c *Counts) {
 			c.Substitutions.Expected++
@@ -116,7 +119,7 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		return err
 	}
 	defer unlock()
-	if valid, err := r.valid(g.ctx, info.Path); valid || err != nil {
+	if there, err := r.alreadyThere(g, info.Path); there || err != nil {
 		return err
 	}
 	if err := r.acquire(g, r.downloads, "download"); err != nil {
