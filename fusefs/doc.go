@@ -58,7 +58,8 @@
 // # Errors
 //
 // ENOENT is only what provably cannot be realised; a failure is EIO; EINTR is a signal
-// (or the end of the daemon); ENOTCONN is a daemon that is ending; EROFS is any change.
+// (or the end of the daemon); ENOTCONN is a daemon that is ending; EROFS is any change, and
+// what is not here while the store itself is read-only.
 // ESTALE should never reach a program but in the holes below.
 //
 // # Deleting

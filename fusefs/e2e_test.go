@@ -213,13 +213,14 @@ print(open(sys.argv[1] + "/text").read())`, m.path(p)))
 	})
 }
 
-// What cannot come is ENOENT, what fails is EIO, a name that no path has is
+// What cannot come is ENOENT, what fails is EIO, what cannot be stored is EROFS, a name that no path has is
 // ENOENT and nobody is asked.
 func TestFailures(t *testing.T) {
 	m := newMounted(t)
 	failing, unknown := m.store.planFailure("failing"), storePath("unknown")
+	unwritable := m.store.planError("unwritable", fmt.Errorf("it is: %w", store.ErrReadOnly))
 	for _, op := range []string{"stat", "read", "exec", "readdir", "access", "chdir", "opath", "readlink"} {
-		for p, want := range map[store.StorePath]string{failing: "EIO", unknown: "ENOENT"} {
+		for p, want := range map[store.StorePath]string{failing: "EIO", unknown: "ENOENT", unwritable: "EROFS"} {
 			if got := m.touch(t, op, m.path(p)).wait(); got != want {
 				t.Errorf("%s of %s: got %q, want %s", op, p.Name(), got, want)
 			}

@@ -259,10 +259,15 @@ func (s *fakeStore) plan(name string, open <-chan struct{}, tr tree) store.Store
 
 // planFailure makes an absent path fail.
 func (s *fakeStore) planFailure(name string) store.StorePath {
+	return s.planError(name, errors.New("the cache is down"))
+}
+
+// planError makes an absent path fail with an error.
+func (s *fakeStore) planError(name string, err error) store.StorePath {
 	p := storePath(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recipes[p] = func(context.Context) error { return errors.New("the cache is down") }
+	s.recipes[p] = func(context.Context) error { return err }
 	return p
 }
 

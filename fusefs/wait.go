@@ -89,6 +89,8 @@ func (f *FS) verdict(err error, p store.StorePath) fuse.Status {
 		return fuse.OK
 	case errors.Is(err, store.ErrNotFound):
 		return fuse.ENOENT
+	case errors.Is(err, store.ErrReadOnly):
+		return fuse.EROFS
 	case f.ctx.Err() != nil:
 		return fuse.EINTR
 	default:

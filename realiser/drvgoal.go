@@ -85,6 +85,9 @@ func (d *drvRun) realise() ending {
 	if len(missing) == 0 {
 		return ending{status: result.AlreadyValid}
 	}
+	if d.opt.ReadOnly {
+		return d.g.failf(result.MiscFailure, "cannot build '%s': %w", d.name, store.ErrReadOnly)
+	}
 	// A derivation that claims another's paths could replace anything in the store.
 	if err := d.hasher.Check(d.g.ctx, d.path, d.drv); err != nil {
 		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)

@@ -1,12 +1,14 @@
 package realiser
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -32,13 +34,13 @@ func (r *Realiser) fetch(g *goal, s Substituter, info *store.NarInfo) (err error
 		}
 	}()
 	r.enter(g, PhaseDownloading, s.String())
-	if err := r.unpack(g, s, info, temp); errors.Is(err, store.ErrCorrupt) {
+	registered := info.PathInfo.Clone()
+	if registered.NarHash, registered.NarSize, err = r.unpack(g, s, info, temp); errors.Is(err, store.ErrCorrupt) {
 		return fmt.Errorf("%s: %w", s, err)
 	} else if err != nil {
 		return err
 	}
 	r.enter(g, PhaseRegistering, "")
-	registered := info.PathInfo.Clone()
 	registered.RegistrationTime = r.opt.Now()
 	registered.Ultimate = false
 	return r.admit(g, store.Addition{Info: registered, Temp: temp})
@@ -52,20 +54,20 @@ func (r *Realiser) dropTemp(temp string, err error) error {
 	return err
 }
 
-// unpack restores the NAR at temp and verifies it.
-func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp string) error {
+// unpack restores the NAR at temp, verifies it, and returns its hash and size.
+func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp string) (sum store.Hash, size uint64, err error) {
 	body, err := s.NAR(g.ctx, info)
 	if err != nil {
-		return err
+		return sum, 0, err
 	}
 	defer body.Close()
 	objects, err := os.Open(r.store.ObjectDir())
 	if err != nil {
-		return err
+		return sum, 0, err
 	}
 	defer objects.Close()
 
-	in := &narReader{r: body, sum: sha256.New(), most: info.NarSize, progress: func(done int64) {
+	in := &narReader{r: body, sum: sha256.New(), most: cmp.Or(info.NarSize, math.MaxInt64), progress: func(done int64) {
 		g.bytesDone.Store(done)
 		ev := r.event(g, GoalProgress)
 		ev.BytesDone, ev.BytesTotal = done, int64(info.NarSize)
@@ -76,21 +78,22 @@ func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp stri
 	}
 	_, err = nar.RestoreAt(g.ctx, in, int(objects.Fd()), temp, nar.RestoreOptions{Canonical: true})
 	var bad *nar.FormatError
+	sum, size = store.SumOf(store.SHA256, in.sum), in.n
 	switch {
 	case errors.As(err, &bad):
-		return fmt.Errorf("%w: %w", store.ErrCorrupt, bad)
+		err = fmt.Errorf("%w: %w", store.ErrCorrupt, bad)
 	case err != nil && in.failed != nil:
-		return in.failed // which says what and where; the temporary name says nothing
+		err = in.failed // which says what and where; the temporary name says nothing
 	case err != nil:
-		return err
-	case in.n != info.NarSize:
-		return fmt.Errorf("%w: size mismatch importing path '%s': specified %d, got %d", store.ErrCorrupt, r.dir.Join(info.Path), info.NarSize, in.n)
+	case info.NarSize != 0 && size != info.NarSize:
+		err = fmt.Errorf("%w: size mismatch importing path '%s': specified %d, got %d", store.ErrCorrupt, r.dir.Join(info.Path), info.NarSize, size)
+	case !info.NarHash.IsZero() && sum != info.NarHash:
+		err = fmt.Errorf("%w: hash mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
+			r.dir.Join(info.Path), info.NarHash.Text(store.SRI), sum.Text(store.SRI))
+	default:
+		err = r.verifyContent(g.ctx, info, in.content, int(objects.Fd()), temp)
 	}
-	if got := store.SumOf(store.SHA256, in.sum); got != info.NarHash {
-		return fmt.Errorf("%w: hash mismatch importing path '%s': specified %s, got %s", store.ErrCorrupt,
-			r.dir.Join(info.Path), info.NarHash.Text(store.SRI), got.Text(store.SRI))
-	}
-	return r.verifyContent(g.ctx, info, in.content, int(objects.Fd()), temp)
+	return sum, size, err
 }
 
 // selfPart is the hash part that content hashes leave out: the object's own, if it refers to itself.

@@ -213,7 +213,7 @@ func (p *planner) query(ctx context.Context, path store.StorePath, f *finding) (
 		return nil, err
 	}
 	for _, s := range substituters {
-		info, err := s.NarInfo(ctx, path)
+		info, err := p.askNarInfo(ctx, s, path)
 		switch {
 		case err == nil:
 			return info, nil

@@ -48,10 +48,10 @@ func New(o Options) (*Realiser, error) {
 		DiffHook: o.DiffHook, AllowNonDeterminism: o.AllowNonDeterminism,
 		Timeout: o.Timeout, MaxSilent: o.MaxSilent, MaxLogSize: o.MaxLogSize, LogLines: o.LogLines, Now: o.Now, Logger: o.Logger,
 	})
-	if err != nil {
+	if err != nil && !o.ReadOnly { // it builds nothing
 		return nil, fmt.Errorf("realiser: %w", err)
 	}
-	if err := os.MkdirAll(o.LogDir, 0o755); err != nil {
+	if err := os.MkdirAll(o.LogDir, 0o755); err != nil && !o.ReadOnly {
 		return nil, fmt.Errorf("realiser: log directory: %w", err)
 	}
 	base, stop := context.WithCancelCause(context.Background())

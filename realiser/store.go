@@ -29,7 +29,8 @@ type Substituter interface {
 	// Priority orders substituters, lowest first. It is asked rarely.
 	Priority(ctx context.Context) int
 	// NarInfo returns what the source says about p. An error that matches
-	// store.ErrNotFound is its answer that it has no such path.
+	// store.ErrNotFound is its answer that it has no such path. A NAR hash of zero and a NAR size of 0 are not
+	// known beforehand, and what comes is taken for it; NAR has a limit of its own then.
 	NarInfo(ctx context.Context, p store.StorePath) (*store.NarInfo, error)
 	// NAR streams the uncompressed archive.
 	NAR(ctx context.Context, n *store.NarInfo) (io.ReadCloser, error)

@@ -28,6 +28,9 @@ func (r *Realiser) substitute(g *goal) ending {
 	} else if there {
 		return ending{status: result.AlreadyValid}
 	}
+	if r.opt.ReadOnly {
+		return g.failf(result.MiscFailure, "cannot substitute path '%s': %w", r.dir.Join(p), store.ErrReadOnly)
+	}
 	sources, err := r.sources.ordered(g.ctx)
 	if err != nil {
 		return g.failed(result.MiscFailure, err)
@@ -150,7 +153,7 @@ func (r *Realiser) narInfo(g *goal, s Substituter, p store.StorePath) (*store.Na
 	}
 	defer r.queries.release()
 	r.enter(g, PhaseQuerying, s.String())
-	return s.NarInfo(g.ctx, p)
+	return r.askNarInfo(g.ctx, s, p)
 }
 
 // realiseReferences substitutes what info refers to, but for itself. If that

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"larder/realiser/result"
+	"larder/sandbox"
 	"larder/store"
 	"larder/store/derivation"
 )
@@ -248,6 +249,35 @@ func TestIncompleteClosureIsRetried(t *testing.T) {
 	res := l.build(t, false, top)[0]
 	if res.Status != result.Substituted || l.sandbox.count("in") != 1 || l.sandbox.count("top") != 0 {
 		t.Errorf("%v %v", res.Status, res.Err)
+	}
+}
+
+// If another output is missing for another reason, a second attempt could not bring them all.
+func TestNoRetryWhereItCannotHelp(t *testing.T) {
+	c := newFakeCache("cache", 1)
+	l := withCaches(t, nil, c)
+	in, inOut := l.store.drv(t, "in", nil)
+	var dev store.StorePath
+	top, topOut := l.store.drv(t, "top", []store.StorePath{in}, func(d *derivation.Derivation) {
+		d.Outputs = map[string]derivation.Output{"out": {}, "dev": {}}
+	})
+	for name, o := range l.store.drvs[top].Outputs {
+		if name == "dev" {
+			dev = o.Path
+		}
+	}
+	l.sandbox.build = func(_ context.Context, _ string, s *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
+		if specEnv(s, "dev") != "" {
+			if err := writeOutput(s, "dev"); err != nil {
+				return nil, err
+			}
+		}
+		return makeOutputs(s)
+	}
+	c.add(t, topOut, inOut)
+	res := l.build(t, false, top)[0]
+	if res.Status != result.Built || c.queried(topOut) != 1 || c.queried(dev) != 1 {
+		t.Errorf("%v %v; asked %d and %d times", res.Status, res.Err, c.queried(topOut), c.queried(dev))
 	}
 }
 

@@ -132,7 +132,7 @@ func (r *Realiser) askSources(ctx context.Context, p store.StorePath) ([]Source,
 	}
 	var all []Source
 	for _, s := range substituters {
-		info, err := s.NarInfo(ctx, p)
+		info, err := r.askNarInfo(ctx, s, p)
 		source := Source{Substituter: s.String()}
 		switch {
 		case err == nil:

@@ -20,6 +20,9 @@ var (
 	// ErrDamaged says that the object of a valid path is not here, or not what was registered.
 	ErrDamaged = errors.New("damaged")
 
+	// ErrReadOnly says that the store is open for reading only, so that what is not here can't come.
+	ErrReadOnly = errors.New("no write access to the store")
+
 	// ErrBadSignature says that a path info has no signature by a trusted key.
 	ErrBadSignature = errors.New("no signature by a trusted key")
 )

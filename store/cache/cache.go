@@ -91,17 +91,26 @@ func (c *Cache) Priority(ctx context.Context) int {
 // Info is what the cache says of itself; it is fetched once. A cache of another store directory is an error, each time, that
 // matches store.ErrNotFound: it is up, and can't have anything.
 func (c *Cache) Info(ctx context.Context) (Info, error) {
+	info, err := c.anyInfo(ctx)
+	if err != nil {
+		return info, err
+	}
+	return info, c.checkInfo(&info)
+}
+
+// anyInfo is Info, of whatever store directory the cache is.
+func (c *Cache) anyInfo(ctx context.Context) (Info, error) {
 	c.infoMu.Lock()
 	known := c.info
 	c.infoMu.Unlock()
 	if known != nil {
-		return *known, c.checkInfo(known)
+		return *known, nil
 	}
 	info, err := c.infos.do(ctx, struct{}{}, c.readInfo)
 	if err != nil {
 		return Info{}, c.fail("reading nix-cache-info", err)
 	}
-	return info, c.checkInfo(&info)
+	return info, nil
 }
 
 func (c *Cache) checkInfo(i *Info) error {

@@ -27,7 +27,7 @@ func (c *Cache) NAR(ctx context.Context, n *store.NarInfo) (io.ReadCloser, error
 	ctx, cancel := context.WithCancel(ctx)
 	src, err := c.files.open(ctx, n.URL)
 	if errors.Is(err, store.ErrNotFound) {
-		c.warn(c.memory.PutNarInfo(context.WithoutCancel(ctx), c.name, n.Path.Digest(), "", forget))
+		c.warn(c.memory.PutNarInfo(context.WithoutCancel(ctx), c.name, c.pathThere(n).Digest(), "", forget))
 	}
 	if err != nil {
 		cancel()

@@ -17,7 +17,7 @@ func (c *Cache) NarInfo(ctx context.Context, p store.StorePath) (*store.NarInfo,
 		return nil, err
 	}
 	op := "looking up " + c.opt.StoreDir.Join(p)
-	text, err := c.narInfoText(ctx, p)
+	text, err := c.narInfoText(ctx, c.opt.StoreDir, p)
 	if err != nil {
 		return nil, c.fail(op, err)
 	}
@@ -47,8 +47,8 @@ func (c *Cache) parseNarInfo(p store.StorePath, text string) (*store.NarInfo, er
 
 func narInfoName(p store.StorePath) string { return p.HashPart() + ".narinfo" }
 
-// narInfoText returns the text of a narinfo from the memory or the cache.
-func (c *Cache) narInfoText(ctx context.Context, p store.StorePath) (string, error) {
+// narInfoText returns the text of a narinfo, of a path in d, from the memory or the cache.
+func (c *Cache) narInfoText(ctx context.Context, d store.Dir, p store.StorePath) (string, error) {
 	text, known, err := c.memory.GetNarInfo(ctx, c.name, p.Digest())
 	if err != nil {
 		c.warn(err)
@@ -66,7 +66,7 @@ func (c *Cache) narInfoText(ctx context.Context, p store.StorePath) (string, err
 			return "", err
 		}
 		// What can't be parsed is not remembered: the server may come to its senses.
-		if _, err := store.ParseNarInfo(c.opt.StoreDir, string(b)); err == nil {
+		if _, err := store.ParseNarInfo(d, string(b)); err == nil {
 			c.warn(c.memory.PutNarInfo(ctx, c.name, p.Digest(), string(b), c.opt.PositiveTTL))
 		}
 		return string(b), nil

@@ -52,7 +52,7 @@ type Testing struct {
 // Errors about the store as a whole.
 var (
 	// ErrReadOnly says that the store was opened for reading.
-	ErrReadOnly = errors.New("the store is open for reading only")
+	ErrReadOnly = store.ErrReadOnly
 	// ErrClosed says that Close was called.
 	ErrClosed = errors.New("the store is closed")
 )

@@ -7,6 +7,7 @@ import (
 // Config is every setting with its value. Make one with [Load], or with [Default] where no file shall matter.
 type Config struct {
 	StoreDir, StateDir, ObjectDir, RuntimeDir string
+	ReadOnly                                  bool
 
 	Substituters                      []string
 	TrustedPublicKeys                 []string

@@ -29,6 +29,9 @@ var table = []Setting{
 	{Name: "runtime-dir", Default: "", check: checkAbsolute,
 		Doc:   "Where the control socket is. Empty: state-dir if that was set; else /run/larder for root, $XDG_RUNTIME_DIR/larder for a user.",
 		field: func(c *Config) any { return &c.RuntimeDir }},
+	{Name: "read-only", Default: "false",
+		Doc:   "Open the store for reading only, also where it lies on a read-only file system: what is here is served, and nothing else comes.",
+		field: func(c *Config) any { return &c.ReadOnly }},
 
 	// Substitution.
 	{Name: "substituters", Aliases: []string{"binary-caches"}, Default: "https://cache.nixos.org/",

@@ -52,6 +52,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.ReadOnly = o.ReadOnly || o.Config.ReadOnly
 	e := &Engine{opt: o, config: o.Config, log: o.Logger}
 	var err error
 	e.store, err = local.Open(ctx, local.Options{
@@ -95,7 +96,7 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	o := realiser.Options{
 		Store: e.store, MaxJobs: int(c.MaxJobs), MaxSubstitutionJobs: max(1, int(c.MaxSubstitutionJobs)), Cores: int(c.Cores),
 		System: c.System, SystemFeatures: c.SystemFeatures, BuildDir: c.BuildDir, SandboxBuildDir: c.SandboxBuildDir, LogDir: filepath.Join(c.StateDir, "log", "nix"),
-		NoSubstitutes: !c.Substitute, AlwaysAllowSubstitutes: c.AlwaysAllowSubstitutes, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
+		ReadOnly: e.opt.ReadOnly, NoSubstitutes: !c.Substitute, AlwaysAllowSubstitutes: c.AlwaysAllowSubstitutes, Fallback: c.Fallback, KeepFailed: c.KeepFailed, Timeout: c.Timeout, MaxSilent: c.MaxSilentTime,
 		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines),
 		NoBuildLogs: !c.KeepBuildLog, PlainBuildLogs: !c.CompressBuildLog, Logger: e.log,
 	}
