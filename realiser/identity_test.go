@@ -21,7 +21,8 @@ import (
 // identityCases are the derivations in which it could show who runs the builder:
 // modes, owners, read-only directories, several outputs, passed files.
 var identityCases = []string{"ia-multi", "ia-symlink-to-dep", "out-modes", "out-hardlinks", "out-deep", "out-replaced", "env-probe",
-	"env-pass-as-file", "env-home-tmp", "fixed-r-sha256", "out-setuid", "out-fifo", "fail-write-outside", "fail-exit-1"}
+	"env-pass-as-file", "env-home-tmp", "fixed-r-sha256", "out-setuid", "out-fifo", "fail-write-outside", "fail-exit-1",
+	"builtin-buildenv", "builtin-fetchurl", "builtin-unpack-channel", "builtin-unpack-channel-two"}
 
 func buildIdentityCases(t *testing.T, change func(*realiser.Options)) {
 	box, s := realSandbox(t), openStore(t)

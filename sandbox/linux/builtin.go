@@ -63,6 +63,9 @@ func openImage() (*image, error) {
 	}
 	seen := map[fileID]bool{identify(m.program): true, identify(m.linker): true}
 	for _, library := range mapped {
+		if library == path {
+			continue // which perhaps cannot be opened by its path
+		}
 		fd, err := openProgram(library)
 		if err != nil {
 			return fail("open", library, err)
