@@ -3,6 +3,8 @@ package builder
 import (
 	"bytes"
 	"io"
+	"maps"
+	"slices"
 )
 
 // rewriter passes a stream on, with hash parts replaced by other hash parts: in
@@ -19,8 +21,9 @@ type rewrite struct{ from, to []byte }
 // newRewriter replaces the keys of rewrites by their values.
 func newRewriter(w io.Writer, rewrites map[string]string) *rewriter {
 	r := &rewriter{w: w}
-	for from, to := range rewrites {
-		r.rewrites = append(r.rewrites, rewrite{[]byte(from), []byte(to)})
+	// In an order of its own, should occurrences overlap.
+	for _, from := range slices.Sorted(maps.Keys(rewrites)) {
+		r.rewrites = append(r.rewrites, rewrite{[]byte(from), []byte(rewrites[from])})
 	}
 	return r
 }
