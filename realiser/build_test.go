@@ -34,8 +34,10 @@ type buildCase struct {
 		NarSize           uint64
 		References        []string
 	}
-	LogBase64 []byte
-	NarBase64 map[string][]byte
+	Deriver      map[string]string
+	Realisations []store.Realisation
+	LogBase64    []byte
+	NarBase64    map[string][]byte
 }
 
 // newer names the cases in which a builder sees what newer versions of Nix show
@@ -49,27 +51,6 @@ var newer = map[string]struct{ now, then string }{
 // feature that its refusal must name. One that passes has to leave the list.
 var notYet = map[string]string{
 	"hint-no-chroot-relaxed": "__noChroot",
-	"ca-simple":              "content-addressed",
-	"ca-flat":                "content-addressed",
-	"ca-sha1":                "content-addressed",
-	"ca-self-ref":            "content-addressed",
-	"ca-multi":               "content-addressed",
-	"ca-multi-self":          "content-addressed",
-	"ca-cycle":               "content-addressed",
-	"ca-on-ca":               "content-addressed",
-	"ca-on-ca-keeps":         "content-addressed",
-	"ca-cutoff-a":            "content-addressed",
-	"ca-cutoff-b":            "content-addressed",
-	"ca-on-fixed":            "content-addressed",
-	"ca-placeholder":         "content-addressed",
-	"ca-sa":                  "content-addressed",
-	"ca-refs-allowed-fail":   "content-addressed",
-	"ca-flat-dir":            "content-addressed",
-	"ca-ia-on-ca":            "deferred",
-	"ca-ia-on-ia-on-ca":      "deferred",
-	"impure-simple":          "impure",
-	"impure-fixed-on-impure": "impure",
-	"impure-ia-on-impure":    "deferred",
 }
 
 const depPath = "/nix/store/ri33cw60p5dwrh3g4cbbzw8nfwmi17wf-dep"
@@ -110,11 +91,6 @@ var failures = map[string]struct {
 	"fail-builtin-unknown":   {result.InputRejected, "unsupported builtin builder 'nonsense'"},
 	"fail-network":           {result.PermanentFailure, "failed"},
 
-	"builtin-fetchurl-mismatch":  {result.OutputRejected, "specified sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha256-F5wdmS7A0/my2uAH2VL7kDb7iYPkK88UD7w9LvHgV38="},
-	"builtin-fetchurl-missing":   {result.TransientFailure, "failed with exit code 1"},
-	"builtin-buildenv-conflict":  {result.PermanentFailure, "failed with exit code 1"},
-	"builtin-unpack-channel-two": {result.PermanentFailure, "failed with exit code 1"},
-
 	"refs-allowed-fail":        {result.OutputRejected, "-allowed-fail' is not allowed to refer to the following paths: " + depPath},
 	"refs-allowed-self-fail":   {result.OutputRejected, "paths: /nix/store/mdr10lwy8lbnypp98ykgshq8xbfqw929-allowed-self"},
 	"refs-allowed-bogus":       {result.OutputRejected, "derivation contains an illegal reference specifier 'nonsense'"},
@@ -126,6 +102,15 @@ var failures = map[string]struct {
 	"sa-max-size":              {result.OutputRejected, "is too large at 2160 bytes; limit is 1000 bytes"},
 	"sa-max-closure":           {result.OutputRejected, "is too large at 792 bytes; limit is 300 bytes"},
 	"sa-disallowed":            {result.OutputRejected, "-dep2 -> " + depPath + ")"},
+
+	"ca-cycle":                   {result.OutputRejected, "cycle detected in build of"},
+	"ca-refs-allowed-fail":       {result.OutputRejected, depPath},
+	"ca-flat-dir":                {result.OutputRejected, "should be a non-executable regular file"},
+	"impure-ia-on-impure":        {result.InputRejected, "pure derivation '/nix/store/8xriryw2bwv618sx68xdsmv07q4ir8q4-ia-on-impure.drv' depends on impure derivation '/nix/store/jr4xs43nq67d185w8pia6hlj38vg076f-impure.drv'"},
+	"builtin-fetchurl-mismatch":  {result.OutputRejected, "specified sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=, got sha256-F5wdmS7A0/my2uAH2VL7kDb7iYPkK88UD7w9LvHgV38="},
+	"builtin-fetchurl-missing":   {result.TransientFailure, "failed with exit code 1"},
+	"builtin-buildenv-conflict":  {result.PermanentFailure, "failed with exit code 1"},
+	"builtin-unpack-channel-two": {result.PermanentFailure, "failed with exit code 1"},
 }
 
 func readCases(t *testing.T) []buildCase {
@@ -215,6 +200,7 @@ func checkGood(t *testing.T, r *realiser.Realiser, s *local.Store, c buildCase, 
 			t.Errorf("%s is %+v\nwant %+v\ncontent: %.2000s", p, got, want, text)
 		}
 	}
+	checkRealisations(t, s, c)
 	if res.Status != result.Built || c.LogBase64 == nil {
 		return // another case has built it
 	}
@@ -259,6 +245,40 @@ func checkNewer(t *testing.T, object string, archive []byte, now, then string) {
 	if entries, _ := os.ReadDir(old); err != nil || files != len(entries) || !differ {
 		t.Errorf("%d files, Nix made %d; a difference was there: %v; %v", files, len(entries), differ, err)
 	}
+}
+
+// checkRealisations compares what is recorded of outputs whose paths are not known
+// beforehand. Nix records the others as well.
+func checkRealisations(t *testing.T, s *local.Store, c buildCase) {
+	t.Helper()
+	if !strings.HasPrefix(c.Case, "ca-") && c.Case != "impure-fixed-on-impure" {
+		return
+	}
+	if len(c.Realisations) == 0 {
+		t.Error("Nix has no realisations")
+	}
+	for _, want := range c.Realisations {
+		got, err := s.Realisation(t.Context(), want.ID)
+		if err != nil {
+			t.Error(err)
+		} else if text, expected := jsonText(t, got), jsonText(t, want); text != expected {
+			t.Errorf("realisation %s\nwant %s", text, expected)
+		}
+	}
+	for p, drv := range c.Deriver { // some are among the sources, without
+		if info, err := s.PathInfo(t.Context(), parsePath(t, p)); err != nil || !info.Deriver.IsZero() && info.Deriver != parsePath(t, drv) {
+			t.Errorf("%s was made by %s, %v, want %s", p, info.Deriver, err, drv)
+		}
+	}
+}
+
+func jsonText(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func checkFailure(t *testing.T, c buildCase, res realiser.BuildResult) {

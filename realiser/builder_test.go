@@ -282,13 +282,9 @@ func TestRefusals(t *testing.T) {
 	for says, change := range map[string]func(*derivation.Derivation){
 		"must be a Boolean": func(d *derivation.Derivation) { d.Env["__json"] = `{"allowSubstitutes":1}` },
 		"odd number of tokens in 'exportReferencesGraph'": func(d *derivation.Derivation) { d.Env["exportReferencesGraph"] = "a" },
-		"'fetchurl'":         func(d *derivation.Derivation) { d.Builder, d.System = "builtin:fetchurl", "builtin" },
-		"__noChroot":         func(d *derivation.Derivation) { d.Env["__noChroot"] = "1" },
-		"impure path '/etc'": func(d *derivation.Derivation) { d.Env["__impureHostDeps"] = "/etc" },
-		"is content-addressed": func(d *derivation.Derivation) {
-			d.Outputs["out"] = derivation.Output{HashAlgo: store.SHA256, Method: store.Recursive}
-		},
-		"but I am a 'x86_64-linu":                        func(d *derivation.Derivation) { d.System = "aarch64-linux" },
+		"__noChroot":              func(d *derivation.Derivation) { d.Env["__noChroot"] = "1" },
+		"impure path '/etc'":      func(d *derivation.Derivation) { d.Env["__impureHostDeps"] = "/etc" },
+		"but I am a 'x86_64-linu": func(d *derivation.Derivation) { d.System = "aarch64-linux" },
 		"features {kvm, quantum} is required to build '": func(d *derivation.Derivation) { d.Env["requiredSystemFeatures"] = "quantum kvm" },
 		"with features {benchmark, kvm}":                 func(d *derivation.Derivation) { d.Env["requiredSystemFeatures"] = "quantum" },
 		"Builder \"sh\"":                                 func(d *derivation.Derivation) { d.Builder = "sh" },

@@ -22,7 +22,12 @@ type drvRun struct {
 	drv  *derivation.Derivation
 	asks *derivation.Options // of drv
 
-	wanted map[string]store.StorePath // outputs, by name
+	wanted []string                             // outputs, sorted
+	paths  map[string]store.StorePath           // of all outputs, as far as they are known
+	ids    map[string]store.DrvOutput           // of all outputs, if their paths follow from realisations
+	built  map[store.StorePath]derivation.Built // inputs, when they are realised
+	// unknownInputs: not all inputs' paths are known before they are built.
+	unknownInputs bool
 	// retrySubstitution: substituters have all outputs that are missing, but not all that those refer to.
 	retrySubstitution bool
 }
@@ -36,17 +41,27 @@ func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 		return res
 	}
 	res := d.realise()
-	if res.err == nil {
-		res.outputs = d.wanted
+	if res.err != nil {
+		return res
+	}
+	res.outputs = d.paths
+	if res.complete = res.status == result.Built; !res.complete { // else all of them are valid
+		res.outputs = map[string]store.StorePath{}
+		for _, name := range d.wanted {
+			res.outputs[name] = d.paths[name]
+		}
+	}
+	if d.ids != nil || d.drv.Kind() == derivation.Impure {
+		res.keep = d.keepOutputs(slices.Collect(maps.Values(res.outputs)))
 	}
 	return res
 }
 
 // load gets the derivation and the paths of the outputs that are wanted.
 func (d *drvRun) load(wanted outputSet) ending {
-	if valid, err := d.valid(d.g.ctx, d.path); err != nil {
-		return d.g.failed(result.MiscFailure, err)
-	} else if !valid {
+	var err error
+	d.drv, err = d.derivation(d.g.ctx, d.path)
+	if errors.Is(err, store.ErrNotValid) {
 		goals, err := d.await(d.g, false, []want{{key: key{kind: substitutionGoal, path: d.path}}})
 		if err != nil {
 			return d.g.failed(result.MiscFailure, err)
@@ -58,27 +73,27 @@ func (d *drvRun) load(wanted outputSet) ending {
 			}
 			return d.g.failf(status, "cannot build missing derivation '%s': %w", d.name, res.err)
 		}
-	}
-	var err error
-	if d.drv, err = d.store.Derivation(d.g.ctx, d.path); err != nil {
+		d.drv, err = d.derivation(d.g.ctx, d.path)
+		if err != nil {
+			return d.g.failf(result.MiscFailure, "cannot read derivation '%s': %w", d.name, err)
+		}
+	} else if err != nil {
 		return d.g.failf(result.MiscFailure, "cannot read derivation '%s': %w", d.name, err)
 	}
-	if err := refuseKind(d.drv, d.name); err != nil {
-		return d.g.failed(result.InputRejected, err)
-	}
-	d.wanted = map[string]store.StorePath{}
-	for name, o := range d.drv.Outputs {
+	for _, name := range d.drv.OutputNames() {
 		if wanted.has(name) {
-			d.wanted[name] = o.Path
+			d.wanted = append(d.wanted, name)
 		}
 	}
 	return ending{}
 }
 
 func (d *drvRun) realise() ending {
-	wanted := slices.SortedFunc(maps.Values(d.wanted), store.StorePath.Compare)
-	defer d.store.AddTempRoot(wanted...)()
-	missing, err := d.missing(d.g.ctx, wanted)
+	if err := d.lookUp(); err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	defer d.store.AddTempRoot(d.knownPaths()...)()
+	missing, err := d.absent(d.wanted)
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
@@ -96,15 +111,17 @@ func (d *drvRun) realise() ending {
 		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)
 	}
 	if d.allowSubstitutes() {
-		if done, res := d.trySubstitutes(missing); done {
+		if done, res := d.substituteOutputs(missing); done {
 			return res
 		}
 	}
-	if err := d.mayBuild(); err != nil && !d.retrySubstitution {
-		return d.g.failed(result.MiscFailure, err)
-	}
-	if err := d.refuse(d.drv, d.asks, d.name); err != nil {
-		return d.g.failed(result.InputRejected, err)
+	if !d.resolvable() { // else the resolved derivation may not have to be built
+		if err := d.mayBuild(); err != nil && !d.retrySubstitution {
+			return d.g.failed(result.MiscFailure, err)
+		}
+		if err := d.refuse(d.drv, d.asks, d.name); err != nil {
+			return d.g.failed(result.InputRejected, err)
+		}
 	}
 	if failed, res := d.failedBefore(); failed {
 		return res
@@ -114,9 +131,12 @@ func (d *drvRun) realise() ending {
 	if res.err != nil {
 		return res
 	}
+	if d.mustResolve() {
+		return d.resolve()
+	}
 	if d.retrySubstitution {
 		// What the substitutes lacked may have been built as an input: once more.
-		if done, res := d.trySubstitutes(missing); done {
+		if done, res := d.substituteOutputs(missing); done {
 			return res
 		}
 		if err := d.mayBuild(); err != nil {
@@ -146,35 +166,24 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 			}
 		})
 	}()
-	outputs := make(map[string]store.StorePath, len(d.drv.Outputs))
-	var paths []store.StorePath
-	for name, o := range d.drv.Outputs {
-		outputs[name] = o.Path
-		paths = append(paths, o.Path)
+	_, locks, err := d.places()
+	if err != nil {
+		return d.g.failed(result.MiscFailure, err)
 	}
-	d.enter(d.g, PhaseLocked, summary(paths))
-	unlock, err := d.store.Lock(d.g.ctx, store.SortPaths(paths)...)
+	if len(locks) > 0 {
+		d.enter(d.g, PhaseLocked, summary(locks))
+	}
+	unlock, err := d.store.Lock(d.g.ctx, locks...)
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
 	defer unlock()
 	// Somebody may have been faster, or other outputs be here from another time.
-	absent := map[string]store.StorePath{}
-	for name, p := range outputs {
-		valid, err := d.valid(d.g.ctx, p)
-		if err != nil {
-			return d.g.failed(result.MiscFailure, err)
-		}
-		if !valid {
-			absent[name] = p
-		}
+	outputs, absent, err := d.lookAgain()
+	if err != nil {
+		return d.g.failed(result.MiscFailure, err)
 	}
-	needed := false
-	for name := range d.wanted {
-		_, lacks := absent[name]
-		needed = needed || lacks
-	}
-	if !needed {
+	if !slices.ContainsFunc(d.wanted, func(name string) bool { return !absent[name].IsZero() }) {
 		return ending{status: result.AlreadyValid}
 	}
 	if failed, res := d.failedBefore(); failed {
@@ -205,7 +214,7 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 	made, err := d.builder.Run(d.g.ctx, job)
 	release() // the next builder need not wait until the disk has everything
 	if err == nil {
-		err = made.Register(d.g.ctx)
+		err = d.register(made)
 	}
 	res := ending{status: result.Built, start: made.Start, stop: made.Stop, cpuUser: made.CPUUser, cpuSystem: made.CPUSystem}
 	if errors.As(err, &res.err) {
@@ -222,4 +231,21 @@ func (d *drvRun) tell(m *builder.Message) {
 	ev := d.event(d.g, GoalMessage)
 	ev.Message = m
 	d.events.publish(ev)
+}
+
+// register makes valid what was built and records where it is.
+func (d *drvRun) register(made *builder.Result) error {
+	outputs := make(map[string]store.StorePath, len(made.Outputs))
+	for _, o := range made.Outputs {
+		outputs[o.Name] = o.Info.Path
+	}
+	defer d.store.AddTempRoot(slices.Collect(maps.Values(outputs))...)()
+	if err := made.Register(d.g.ctx); err != nil {
+		return err
+	}
+	if err := d.recordBuilt(outputs); err != nil {
+		return d.g.failed(result.MiscFailure, err).err
+	}
+	maps.Copy(d.paths, outputs)
+	return nil
 }

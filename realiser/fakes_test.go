@@ -24,16 +24,18 @@ type fakeStore struct {
 	objects string
 	hasher  *derivation.Hasher
 
-	mu    sync.Mutex // guards what follows
-	infos map[store.StorePath]*store.PathInfo
-	drvs  map[store.StorePath]*derivation.Derivation
-	temps map[string]bool
-	adds  map[store.StorePath]int // how often each path was registered
+	mu           sync.Mutex // guards what follows
+	infos        map[store.StorePath]*store.PathInfo
+	drvs         map[store.StorePath]*derivation.Derivation
+	temps        map[string]bool
+	adds         map[store.StorePath]int // how often each path was registered
+	realisations map[store.DrvOutput]store.Realisation
 }
 
 func newFakeStore(t testing.TB) *fakeStore {
 	s := &fakeStore{objects: t.TempDir(), infos: map[store.StorePath]*store.PathInfo{},
-		drvs: map[store.StorePath]*derivation.Derivation{}, temps: map[string]bool{}, adds: map[store.StorePath]int{}}
+		drvs: map[store.StorePath]*derivation.Derivation{}, temps: map[string]bool{}, adds: map[store.StorePath]int{},
+		realisations: map[store.DrvOutput]store.Realisation{}}
 	s.hasher = derivation.NewHasher(store.DefaultDir, s.Derivation)
 	return s
 }
@@ -102,10 +104,41 @@ func (s *fakeStore) ValidDerivers(_ context.Context, p store.StorePath) ([]store
 func (s *fakeStore) Derivation(_ context.Context, p store.StorePath) (*derivation.Derivation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d := s.drvs[p]; d != nil {
+	if d := s.drvs[p]; d != nil && s.infos[p] != nil {
 		return d, nil
 	}
 	return nil, &store.PathError{Op: "read", Path: p, Err: store.ErrNotValid}
+}
+
+func (s *fakeStore) Realisation(_ context.Context, id store.DrvOutput) (*store.Realisation, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.realisations[id]; ok {
+		return &r, nil
+	}
+	return nil, store.ErrNotFound
+}
+
+func (s *fakeStore) RegisterRealisation(_ context.Context, r *store.Realisation) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.infos[r.OutPath] == nil {
+		return &store.PathError{Op: "register realisation", Path: r.OutPath, Err: store.ErrNotValid}
+	}
+	s.realisations[r.ID] = *r
+	return nil
+}
+
+func (s *fakeStore) AddDerivation(_ context.Context, d *derivation.Derivation) (store.StorePath, error) {
+	p, err := d.Path(store.DefaultDir)
+	if err != nil {
+		return p, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drvs[p] = d
+	s.infos[p] = &store.PathInfo{Path: p}
+	return p, nil
 }
 
 func (s *fakeStore) NewTemp(context.Context) (string, error) {

@@ -9,17 +9,6 @@ import (
 	"larder/store/derivation"
 )
 
-// refuseKind says why outputs of drv can't be realised at all: their paths are
-// not known beforehand.
-func refuseKind(drv *derivation.Derivation, name string) error {
-	switch k := drv.Kind(); k {
-	case derivation.InputAddressed, derivation.FixedOutput:
-		return nil
-	default:
-		return fmt.Errorf("derivation '%s' is %s, which is not supported", name, k)
-	}
-}
-
 // refuse says why drv can't be built as it is meant to.
 func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, name string) error {
 	if called, ok := strings.CutPrefix(drv.Builder, builtin.Prefix); ok && !builtin.Known(called) {

@@ -44,6 +44,7 @@ type goal struct {
 	after <-chan struct{} // the end of an abandoned goal with the same key, or nil
 
 	bytesDone, bytesTotal atomic.Int64 // of a download
+	keeps                 []*keep      // what it waited for; only its own goroutine uses it
 
 	// Guarded by graph.mu.
 	waiters  map[*wait]struct{}
@@ -77,6 +78,7 @@ type wait struct {
 	tolerant bool
 
 	pending map[*goal]struct{}
+	keeps   []*keep       // of goals that have finished
 	ready   chan struct{} // closed when there is nothing more to wait for
 	over    bool          // ready is closed
 }
@@ -84,6 +86,10 @@ type wait struct {
 // settleLocked notes that g has finished.
 func (w *wait) settleLocked(g *goal) {
 	delete(w.pending, g)
+	if k := g.result.keep; k != nil {
+		k.hold()
+		w.keeps = append(w.keeps, k)
+	}
 	keepGoing := w.urgency.keepGoing
 	if w.parent != nil {
 		keepGoing = w.parent.urgency.keepGoing

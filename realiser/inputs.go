@@ -10,51 +10,57 @@ import (
 
 	"larder/realiser/result"
 	"larder/store"
+	"larder/store/derivation"
 )
 
 // realiseInputs makes the inputs valid and returns their closure, which release
-// unlocks for garbage collection.
+// unlocks for garbage collection. What became of the input derivations is in
+// d.built afterwards.
 func (d *drvRun) realiseInputs() (closure []store.StorePath, release func(), res ending) {
-	release = func() {}
-	inputs, err := d.inputs()
-	if err != nil {
-		if isRefusal(err) {
-			return nil, release, d.g.failed(result.InputRejected, err)
+	var roots []func()
+	release = func() {
+		for _, unroot := range roots {
+			unroot()
 		}
-		return nil, release, d.g.failed(result.MiscFailure, err)
 	}
-	release = d.store.AddTempRoot(inputs.paths...) // before it is asked what is valid
-	wants, err := d.missingInputs(inputs)
+	roots = append(roots, d.store.AddTempRoot(d.drv.InputSrcs...)) // before it is asked what is valid
+	wants, err := d.missingSources()
 	if err != nil {
 		return nil, release, d.g.failed(result.MiscFailure, err)
 	}
-	goals, err := d.await(d.g, false, wants)
-	if err != nil {
-		return nil, release, d.g.failed(result.MiscFailure, err)
+	d.built = make(map[store.StorePath]derivation.Built, len(d.drv.InputDrvs))
+	var uses []*inputUse
+	for _, p := range slices.SortedFunc(maps.Keys(d.drv.InputDrvs), byName) {
+		u := newInputUse(p, d.drv.Use(p))
+		d.built[p] = u.built
+		uses = append(uses, u)
 	}
-	if res := d.judgeInputs(goals); res.err != nil {
-		return nil, release, res
+	paths := slices.Clone(d.drv.InputSrcs)
+	for len(uses)+len(wants) > 0 {
+		unroot, res := d.realiseUses(uses, wants)
+		roots = append(roots, unroot)
+		if res.err != nil {
+			return nil, release, res
+		}
+		var next []*inputUse
+		for _, u := range uses {
+			for _, name := range u.use.Outputs {
+				paths = append(paths, u.built.Outputs[name])
+			}
+			more, err := u.dynamic(d.dir)
+			if err != nil {
+				return nil, release, d.g.failf(result.InputRejected, "input of derivation '%s': %w", d.name, err)
+			}
+			next = append(next, more...)
+		}
+		uses, wants = next, nil
 	}
-	if closure, err = d.store.Closure(d.g.ctx, inputs.paths); err != nil {
+	if closure, err = d.store.Closure(d.g.ctx, paths); err != nil {
 		return nil, release, d.g.failf(result.MiscFailure, "inputs of '%s': %w", d.name, err)
 	}
 	unroot, res := d.realiseBuildClosures(closure)
-	unlock := release
-	return closure, func() { unroot(); unlock() }, res
-}
-
-type refusal struct{ error }
-
-func isRefusal(err error) bool {
-	var r refusal
-	return errors.As(err, &r)
-}
-
-// inputPaths are what a build needs: sources first, then outputs of derivations.
-type inputPaths struct {
-	paths  []store.StorePath
-	makers []store.StorePath // derivations, by name
-	from   []int             // where the outputs of each begin in paths, and their end
+	roots = append(roots, unroot)
+	return closure, release, res
 }
 
 // byName is the order in which goals are begun.
@@ -62,46 +68,20 @@ func byName(a, b store.StorePath) int {
 	return cmp.Or(strings.Compare(a.Name(), b.Name()), a.Compare(b))
 }
 
-// inputs returns the paths that the build needs.
-func (d *drvRun) inputs() (*inputPaths, error) {
-	in := &inputPaths{paths: slices.Clone(d.drv.InputSrcs)}
-	in.makers = slices.SortedFunc(maps.Keys(d.drv.InputDrvs), byName)
-	for _, input := range in.makers {
-		drv, err := d.store.Derivation(d.g.ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("input of derivation '%s': cannot read derivation '%s': %w", d.name, d.dir.Join(input), err)
-		}
-		if err := refuseKind(drv, d.dir.Join(input)); err != nil {
-			return nil, refusal{err}
-		}
-		in.from = append(in.from, len(in.paths))
-		for _, name := range d.drv.InputDrvs[input] {
-			o, ok := drv.Outputs[name]
-			if !ok {
-				return nil, refusal{noSuchOutput(d.dir, input, name)}
-			}
-			in.paths = append(in.paths, o.Path)
-		}
+// missingSources returns goals for the sources that are not valid.
+func (d *drvRun) missingSources() (wants []want, err error) {
+	missing, err := d.missing(d.g.ctx, d.drv.InputSrcs)
+	if err == nil {
+		missing, err = d.copySources(missing)
 	}
-	in.from = append(in.from, len(in.paths))
-	return in, nil
-}
-
-// missingInputs returns goals for the inputs that are not valid.
-func (d *drvRun) missingInputs(in *inputPaths) (wants []want, err error) {
-	valid, err := d.store.Valid(d.g.ctx, in.paths)
 	if err != nil {
 		return nil, err
 	}
-	for i, p := range d.drv.InputSrcs {
-		if !valid[i] {
-			wants = append(wants, want{key: key{kind: substitutionGoal, path: p}})
+	for _, p := range missing {
+		if d.opt.NoSubstitutes {
+			return nil, fmt.Errorf("dependency '%s' of '%s' does not exist, and substitution is disabled", d.dir.Join(p), d.name)
 		}
-	}
-	for i, input := range in.makers {
-		if slices.Contains(valid[in.from[i]:in.from[i+1]], false) {
-			wants = append(wants, want{key: key{kind: derivationGoal, path: input}, outputs: d.drv.InputDrvs[input]})
-		}
+		wants = append(wants, want{key: key{kind: substitutionGoal, path: p}})
 	}
 	return wants, nil
 }

@@ -27,6 +27,7 @@ const NoBuilds = -1
 // in parentheses are those of nix.conf.
 type Options struct {
 	Store        Store
+	EvalStore    EvalStore     // where derivations are that Store does not have, and their sources; nil: nowhere
 	Substituters []Substituter // tried in the order of their priorities, then in this order
 	Sandbox      builder.Sandbox
 

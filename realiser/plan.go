@@ -118,12 +118,12 @@ func (p *planner) lookAtPath(ctx context.Context, path store.StorePath) (f findi
 	if valid, err := p.valid(ctx, path); valid || err != nil {
 		return f, err
 	}
-	derivers, err := p.store.ValidDerivers(ctx, path)
+	derivers, err := p.derivers(ctx, path)
 	if err != nil {
 		return f, err
 	}
-	for _, drvPath := range store.SortPaths(derivers) {
-		drv, err := p.store.Derivation(ctx, drvPath)
+	for _, drvPath := range derivers {
+		drv, err := p.derivation(ctx, drvPath)
 		if err != nil {
 			return f, err
 		}
@@ -147,9 +147,8 @@ func (p *planner) lookAtPath(ctx context.Context, path store.StorePath) (f findi
 }
 
 func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error) {
-	if valid, err := p.valid(ctx, t.Drv); err != nil {
-		return f, err
-	} else if !valid {
+	drv, err := p.derivation(ctx, t.Drv)
+	if errors.Is(err, store.ErrNotValid) {
 		// What it would take beyond that can't be known before it is here.
 		info, err := p.query(ctx, t.Drv, &f)
 		if info == nil {
@@ -159,28 +158,37 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 		}
 		return f, err
 	}
-	drv, err := p.store.Derivation(ctx, t.Drv)
 	if err != nil {
 		return f, err
 	}
 	d := &drvRun{Realiser: p.Realiser, drv: drv, name: p.dir.Join(t.Drv), path: t.Drv}
-	if err := refuseKind(drv, d.name); err != nil {
+	known, ids, err := p.outputPaths(ctx, drv)
+	if err != nil {
 		return f, err
 	}
 	var wanted []store.StorePath
-	for name, o := range drv.Outputs {
-		if len(t.Outputs) == 0 || slices.Contains(t.Outputs, name) {
-			wanted = append(wanted, o.Path)
+	allKnown := true
+	for name := range drv.Outputs {
+		if len(t.Outputs) > 0 && !slices.Contains(t.Outputs, name) {
+			continue
 		}
+		path, ok := known[name]
+		if !ok {
+			path, ok = p.queryRealisation(ctx, d, ids[name], name, &f)
+		}
+		wanted, allKnown = append(wanted, path), allKnown && ok
 	}
-	missing, err := p.missing(ctx, wanted)
-	if err != nil || len(missing) == 0 {
-		return f, err
+	missing := wanted
+	if allKnown {
+		missing, err = p.missing(ctx, wanted)
+		if err != nil || len(missing) == 0 {
+			return f, err
+		}
 	}
 	if d.asks, err = drv.Options(); err != nil {
 		return f, fmt.Errorf("derivation '%s' is refused: %w", d.name, err)
 	}
-	if d.allowSubstitutes() {
+	if allKnown && d.allowSubstitutes() {
 		var infos []*store.NarInfo
 		for _, path := range missing {
 			info, err := p.query(ctx, path, &f)
@@ -200,8 +208,10 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 	for _, src := range drv.InputSrcs {
 		f.next = append(f.next, Target{Path: src})
 	}
-	for input, outputs := range drv.InputDrvs {
-		f.next = append(f.next, Target{Drv: input, Outputs: outputs})
+	for input := range drv.InputDrvs {
+		if needed := drv.Use(input).Needed(); len(needed) > 0 {
+			f.next = append(f.next, Target{Drv: input, Outputs: needed})
+		}
 	}
 	return f, nil
 }
@@ -224,4 +234,29 @@ func (p *planner) query(ctx context.Context, path store.StorePath, f *finding) (
 		}
 	}
 	return nil, nil
+}
+
+// queryRealisation returns the path that a substituter says an output has.
+func (p *planner) queryRealisation(ctx context.Context, d *drvRun, id store.DrvOutput, output string, f *finding) (path store.StorePath, ok bool) {
+	if id.Output == "" {
+		return path, false // impure
+	}
+	substituters, err := p.sources.ordered(ctx)
+	if err != nil {
+		return path, false
+	}
+	for _, s := range substituters {
+		knows, ok := s.(Realisations)
+		if !ok {
+			continue
+		}
+		r, err := d.queryRealisation(ctx, knows, id, output)
+		switch {
+		case err == nil:
+			return r.OutPath, true
+		case ctx.Err() == nil && !errors.Is(err, store.ErrNotFound):
+			f.warnings = append(f.warnings, err.Error())
+		}
+	}
+	return path, false
 }

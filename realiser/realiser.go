@@ -62,7 +62,6 @@ func New(o Options) (*Realiser, error) {
 		failures:  newFailures(o.FailureTTL, o.Now),
 		contents:  contents{check: o.Store.CheckContents},
 		sources:   sources{now: o.Now},
-		hasher:    derivation.NewHasher(o.Store.Dir(), o.Store.Derivation),
 		builds:    newSlots(max(o.MaxJobs, 1)), // with NoBuilds for preferLocalBuild
 		downloads: newSlots(o.MaxSubstitutionJobs),
 		queries:   newSlots(maxQueries),
@@ -71,6 +70,7 @@ func New(o Options) (*Realiser, error) {
 	if !o.NoSubstitutes {
 		r.sources.all = o.Substituters
 	}
+	r.hasher = derivation.NewHasher(r.dir, r.derivation)
 	r.graph.run = r.run
 	r.graph.past = r.failures.answer
 	return r, nil
@@ -149,11 +149,14 @@ func (r *Realiser) run(g *goal) {
 			r.failures.note(g.key, res)
 		}
 		again := &served
-		if res.err != nil || g.key.kind != derivationGoal {
+		if res.err != nil || res.complete || g.key.kind != derivationGoal {
 			again = nil
 		}
 		ev := r.event(g, GoalFinished)
-		if r.graph.finish(g, res, again) {
+		finished := r.graph.finish(g, res, again)
+		res.keep.drop() // those who waited have it now
+		if finished {
+			dropAll(g.keeps)
 			ev.Status = res.status
 			if res.err != nil {
 				ev.Error = res.err.Error()
@@ -192,7 +195,10 @@ func (r *Realiser) await(g *goal, tolerant bool, wants []want) ([]*goal, error) 
 		paths[i] = w.key.path
 	}
 	r.enter(g, PhaseWaiting, summary(paths))
-	return r.graph.await(g.ctx, &wait{parent: g, tolerant: tolerant}, wants)
+	w := &wait{parent: g, tolerant: tolerant}
+	goals, err := r.graph.await(g.ctx, w, wants)
+	g.keeps = append(g.keeps, w.keeps...)
+	return goals, err
 }
 
 // summary names the first of some paths, and says how many there are.

@@ -94,6 +94,7 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 	w := &wait{urgency: urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
 		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}}
 	goals, err := r.graph.await(ctx, w, wants)
+	defer func() { dropAll(w.keeps) }()
 	if err != nil {
 		return nil, err
 	}

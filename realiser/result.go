@@ -40,6 +40,8 @@ type ending struct {
 	err                *result.BuildError // nil exactly if status.Success()
 	incomplete         bool               // a substituter has the path, but not all that it refers to
 	outputs            map[string]store.StorePath
+	complete           bool  // outputs holds all that the derivation has
+	keep               *keep // on outputs whose paths nobody knew before; nil: none
 	start, stop        time.Time
 	cpuUser, cpuSystem time.Duration
 }

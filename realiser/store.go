@@ -6,6 +6,7 @@ import (
 
 	"larder/realiser/builder"
 	"larder/store"
+	"larder/store/derivation"
 )
 
 // Store is what the realiser needs of the local store. *local.Store has it.
@@ -14,6 +15,13 @@ type Store interface {
 
 	Valid(ctx context.Context, paths []store.StorePath) ([]bool, error)
 	ValidDerivers(ctx context.Context, p store.StorePath) ([]store.StorePath, error)
+
+	// Realisation is what an output turned out to be whose path its derivation does
+	// not say; store.ErrNotFound: nobody knows. RegisterRealisation records it
+	// durably; the path must be valid, and the same if there is a record.
+	Realisation(ctx context.Context, id store.DrvOutput) (*store.Realisation, error)
+	RegisterRealisation(ctx context.Context, r *store.Realisation) error
+	AddDerivation(ctx context.Context, drv *derivation.Derivation) (store.StorePath, error)
 
 	// CheckContents reads the object of a valid path; the error matches store.ErrDamaged if it is not what was registered.
 	CheckContents(ctx context.Context, p store.StorePath) error

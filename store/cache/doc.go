@@ -10,6 +10,7 @@
 //	<hash part>.ls                 the table of contents of the NAR (optional)
 //	log/<name>.drv                 the build log of a derivation (optional)
 //	realisations/<id>.doi          what an output of a content-addressed derivation turned out to be
+//	build-trace-v2/<drv>/<output>.doi  the same in the form of Nix 2.35, for resolved derivations
 //
 // # Life cycle
 //

@@ -36,6 +36,14 @@ func (p Policy) CheckRealisation(trusted bool, r *store.Realisation) error {
 	return fmt.Errorf("realisation %s: %w (it is %s)", r.ID, store.ErrBadSignature, signers(r.Signatures))
 }
 
+// CheckBuildTrace is CheckRealisation for the newer form.
+func (p Policy) CheckBuildTrace(trusted bool, t *store.BuildTrace) error {
+	if trusted || !p.RequireSigs || t.SignedBy(p.Keys) {
+		return nil
+	}
+	return fmt.Errorf("build trace entry %s^%s: %w (it is %s)", t.Drv, t.Output, store.ErrBadSignature, signers(t.Signatures))
+}
+
 // signers describes who claims to have signed, for an error message.
 func signers(sigs []store.Signature) string {
 	const most = 4

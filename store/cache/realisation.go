@@ -32,3 +32,23 @@ func (c *Cache) Realisation(ctx context.Context, id store.DrvOutput) (*store.Rea
 	}
 	return r, nil
 }
+
+// BuildTrace is Realisation in the newer form, for an output of a resolved derivation.
+func (c *Cache) BuildTrace(ctx context.Context, drv store.StorePath, output string) (*store.BuildTrace, error) {
+	if _, err := c.Info(ctx); err != nil {
+		return nil, err
+	}
+	op := "looking up the build trace of " + drv.String() + "^" + output
+	b, err := c.files.get(ctx, "build-trace-v2/"+drv.String()+"/"+output+".doi", maxRealisation)
+	if err != nil {
+		return nil, c.fail(op, err)
+	}
+	t, err := store.ParseBuildTrace(drv, output, b)
+	if err != nil {
+		return nil, c.fail(op, corrupt(err))
+	}
+	if err := c.opt.Policy.CheckBuildTrace(c.location.trusted, t); err != nil {
+		return nil, c.fail(op, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,58 @@
+package realiser
+
+import (
+	"larder/realiser/result"
+	"larder/store/derivation"
+)
+
+// resolvable reports whether the derivation can't be built as it is, because it
+// has placeholders for paths that were not known when it was made.
+func (d *drvRun) resolvable() bool {
+	if len(d.drv.InputDrvs) == 0 {
+		return false
+	}
+	k := d.drv.Kind()
+	return k != derivation.InputAddressed && k != derivation.FixedOutput || d.drv.IsDynamic()
+}
+
+// mustResolve is resolvable for who has the inputs. A fixed-output derivation of
+// inputs whose paths are known is built as it is, so that the deriver of what it
+// makes stays the one that was asked for.
+func (d *drvRun) mustResolve() bool { return d.resolvable() || d.unknownInputs }
+
+// resolve replaces the derivation by one that has the paths of its inputs, and
+// leaves the rest to that one's goal. Whatever else resolves to the same is not
+// built again: so a change that changes nothing ends here (early cut-off).
+func (d *drvRun) resolve() ending {
+	resolved, err := d.drv.Resolve(d.g.ctx, d.dir, d.built)
+	if err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	path, err := resolved.Path(d.dir)
+	if err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	defer d.store.AddTempRoot(path)()
+	if _, err := d.store.AddDerivation(d.g.ctx, resolved); err != nil {
+		return d.g.failf(result.MiscFailure, "resolved derivation of '%s': %w", d.name, err)
+	}
+	d.opt.Logger.Debug("resolved derivation", "drv", d.name, "resolved", d.dir.Join(path))
+	goals, err := d.await(d.g, false, []want{{key: key{kind: derivationGoal, path: path, mode: d.g.key.mode}, outputs: d.wanted}})
+	if err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	res := goals[0].result
+	if res.err != nil {
+		return res // about the resolved derivation: the log is found by that
+	}
+	for name, p := range res.outputs {
+		d.paths[name] = p
+	}
+	if err := d.recordResolved(res.outputs); err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	if res.status == result.AlreadyValid {
+		res.status = result.ResolvesToAlreadyValid
+	}
+	return res
+}
