@@ -58,38 +58,40 @@ func buildEnv(t *testing.T, dir, derivations string) (list, log string, err erro
 	return strings.Join(lines, "\n"), strings.ReplaceAll(b.String(), in.Out, "OUT"), nil
 }
 
+var profiles = []struct {
+	name        string
+	files       map[string]string
+	derivations string
+	want        string
+}{
+	{"one", map[string]string{"a/bin/x": "", "a/file": ""}, "true 5 1 DIR/a", "bin -> DIR/a/bin\nfile -> DIR/a/file"},
+	{"directories are merged where they must", map[string]string{"a/bin/x": "", "a/lib/l/1": "", "b/bin/y": "", "b/lib/l/2": "", "b/lib/m/3": ""},
+		"true 5 1 DIR/a true 5 1 DIR/b",
+		"bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nlib/\nlib/l/\nlib/l/1 -> DIR/a/lib/l/1\nlib/l/2 -> DIR/b/lib/l/2\nlib/m -> DIR/b/lib/m"},
+	{"three", map[string]string{"a/bin/x": "", "b/bin/y": "", "c/bin/z": ""}, "true 5 3 DIR/c DIR/a DIR/b",
+		"bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nbin/z -> DIR/c/bin/z"},
+	{"the lower number wins", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 1 DIR/a true 4 1 DIR/b", "bin/\nbin/x -> DIR/b/bin/x"},
+	{"in whatever order", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true -1 1 DIR/a true 4 1 DIR/b", "bin/\nbin/x -> DIR/a/bin/x"},
+	{"inactive", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 1 DIR/a false 5 1 DIR/b", "bin -> DIR/a/bin"},
+	{"twice the same", map[string]string{"a/bin/x": ""}, "true 5 2 DIR/a DIR/a", "bin -> DIR/a/bin"},
+	{"no outputs", nil, "true 5 0", ""},
+	{"not for profiles", map[string]string{"a/.hidden": "", "a/log": "", "a/manifest.nix": "", "a/manifest.json": "", "a/nix-support/x": "",
+		"a/propagated-build-inputs": "", "a/share/info/dir": "", "a/share/info/x.info": "", "a/lib/perllocal.pod": "", "b/share/info/dir": "", "b/share/info/y.info": "", "b/lib/catalog": ""},
+		"true 5 2 DIR/a DIR/b",
+		"lib/\nlib/catalog -> DIR/b/lib/catalog\nshare/\nshare/info/\nshare/info/x.info -> DIR/a/share/info/x.info\nshare/info/y.info -> DIR/b/share/info/y.info"},
+	{"symlinks are not resolved", map[string]string{"a/f": "", "a/share/f": "-> ../f", "a/bin": "-> share"}, "true 5 1 DIR/a",
+		"bin -> DIR/a/bin\nf -> DIR/a/f\nshare -> DIR/a/share"},
+	{"but directories behind them are, to be merged", map[string]string{"a/real/f": "", "a/bin": "-> real", "b/bin/g": ""}, "true 5 2 DIR/a DIR/b",
+		"bin/\nbin/f -> DIR/a/real/f\nbin/g -> DIR/b/bin/g\nreal -> DIR/a/real"},
+	{"propagated", map[string]string{
+		"a/bin/x": "", "a/nix-support/propagated-user-env-packages": "DIR/b DIR/c\n",
+		"b/bin/x": "", "b/bin/y": "", "b/nix-support/propagated-user-env-packages": "DIR/a DIR/d",
+		"c/bin/y": "", "d/bin/y": "", "d/bin/z": "",
+	}, "true 5 1 DIR/a", "bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nbin/z -> DIR/d/bin/z"},
+}
+
 func TestBuildEnv(t *testing.T) {
-	for _, c := range []struct {
-		name        string
-		files       map[string]string
-		derivations string
-		want        string
-	}{
-		{"one", map[string]string{"a/bin/x": "", "a/file": ""}, "true 5 1 DIR/a", "bin -> DIR/a/bin\nfile -> DIR/a/file"},
-		{"directories are merged where they must", map[string]string{"a/bin/x": "", "a/lib/l/1": "", "b/bin/y": "", "b/lib/l/2": "", "b/lib/m/3": ""},
-			"true 5 1 DIR/a true 5 1 DIR/b",
-			"bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nlib/\nlib/l/\nlib/l/1 -> DIR/a/lib/l/1\nlib/l/2 -> DIR/b/lib/l/2\nlib/m -> DIR/b/lib/m"},
-		{"three", map[string]string{"a/bin/x": "", "b/bin/y": "", "c/bin/z": ""}, "true 5 3 DIR/c DIR/a DIR/b",
-			"bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nbin/z -> DIR/c/bin/z"},
-		{"the lower number wins", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 1 DIR/a true 4 1 DIR/b", "bin/\nbin/x -> DIR/b/bin/x"},
-		{"in whatever order", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true -1 1 DIR/a true 4 1 DIR/b", "bin/\nbin/x -> DIR/a/bin/x"},
-		{"inactive", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 1 DIR/a false 5 1 DIR/b", "bin -> DIR/a/bin"},
-		{"twice the same", map[string]string{"a/bin/x": ""}, "true 5 2 DIR/a DIR/a", "bin -> DIR/a/bin"},
-		{"no outputs", nil, "true 5 0", ""},
-		{"not for profiles", map[string]string{"a/.hidden": "", "a/log": "", "a/manifest.nix": "", "a/manifest.json": "", "a/nix-support/x": "",
-			"a/propagated-build-inputs": "", "a/share/info/dir": "", "a/share/info/x.info": "", "a/lib/perllocal.pod": "", "b/share/info/dir": "", "b/share/info/y.info": "", "b/lib/catalog": ""},
-			"true 5 2 DIR/a DIR/b",
-			"lib/\nlib/catalog -> DIR/b/lib/catalog\nshare/\nshare/info/\nshare/info/x.info -> DIR/a/share/info/x.info\nshare/info/y.info -> DIR/b/share/info/y.info"},
-		{"symlinks are not resolved", map[string]string{"a/f": "", "a/share/f": "-> ../f", "a/bin": "-> share"}, "true 5 1 DIR/a",
-			"bin -> DIR/a/bin\nf -> DIR/a/f\nshare -> DIR/a/share"},
-		{"but directories behind them are, to be merged", map[string]string{"a/real/f": "", "a/bin": "-> real", "b/bin/g": ""}, "true 5 2 DIR/a DIR/b",
-			"bin/\nbin/f -> DIR/a/real/f\nbin/g -> DIR/b/bin/g\nreal -> DIR/a/real"},
-		{"propagated", map[string]string{
-			"a/bin/x": "", "a/nix-support/propagated-user-env-packages": "DIR/b DIR/c\n",
-			"b/bin/x": "", "b/bin/y": "", "b/nix-support/propagated-user-env-packages": "DIR/a DIR/d",
-			"c/bin/y": "", "d/bin/y": "", "d/bin/z": "",
-		}, "true 5 1 DIR/a", "bin/\nbin/x -> DIR/a/bin/x\nbin/y -> DIR/b/bin/y\nbin/z -> DIR/d/bin/z"},
-	} {
+	for _, c := range profiles {
 		t.Run(c.name, func(t *testing.T) {
 			got, log, err := buildEnv(t, packages(t, c.files), c.derivations)
 			if err != nil {
@@ -123,26 +125,29 @@ func TestBuildEnvWarnings(t *testing.T) {
 	}
 }
 
+var badProfiles = []struct {
+	name        string
+	files       map[string]string
+	derivations string
+	says        string
+	newer       bool // Nix 2.8 crashes, or says nothing
+}{
+	{"same file", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 2 DIR/a DIR/b",
+		"packages 'DIR/b/bin/x' and 'DIR/a/bin/x' have the same priority 5; use 'nix-env --set-flag priority NUMBER INSTALLED_PKGNAME'", false},
+	{"a file and a directory", map[string]string{"a/x": "", "b/x/y": ""}, "true 5 2 DIR/a DIR/b", "collision between 'DIR/b/x' and non-directory 'DIR/a/x'", false},
+	{"a directory of two and a file", map[string]string{"a/x/1": "", "b/x/2": "", "c/x": ""}, "true 5 3 DIR/a DIR/b DIR/c",
+		"collision between non-directory 'DIR/c/x' and directory", false},
+	{"absent package", nil, "true 5 1 DIR/a", "no such file or directory", false},
+	{"symlinks in a circle", map[string]string{"a/share/self": "-> .", "b/share/self": "-> ."}, "true 5 2 DIR/a DIR/b", "too many levels of symbolic links", false},
+	{"cut off", nil, "true 5", "attribute 'derivations' is malformed: it ends in the middle of a package", true},
+	{"no priority", nil, "true high 1 DIR/a", "'high' is not a priority", true},
+	{"no number", nil, "true 5 -1 DIR/a", "'-1' is not a number of outputs", true},
+	{"too few", nil, "true 5 9 DIR/a", "9 outputs are announced, 1 words follow", true},
+	{"long list", map[string]string{"a/nix-support/propagated-user-env-packages": strings.Repeat("/x ", 1<<19)}, "true 5 1 DIR/a", "is longer than", true},
+}
+
 func TestBuildEnvFailures(t *testing.T) {
-	for _, c := range []struct {
-		name        string
-		files       map[string]string
-		derivations string
-		says        string
-	}{
-		{"same file", map[string]string{"a/bin/x": "", "b/bin/x": ""}, "true 5 2 DIR/a DIR/b",
-			"packages 'DIR/b/bin/x' and 'DIR/a/bin/x' have the same priority 5; use 'nix-env --set-flag priority NUMBER INSTALLED_PKGNAME'"},
-		{"a file and a directory", map[string]string{"a/x": "", "b/x/y": ""}, "true 5 2 DIR/a DIR/b", "collision between 'DIR/b/x' and non-directory 'DIR/a/x'"},
-		{"a directory of two and a file", map[string]string{"a/x/1": "", "b/x/2": "", "c/x": ""}, "true 5 3 DIR/a DIR/b DIR/c",
-			"collision between non-directory 'DIR/c/x' and directory"},
-		{"absent package", nil, "true 5 1 DIR/a", "no such file or directory"},
-		{"symlinks in a circle", map[string]string{"a/share/self": "-> .", "b/share/self": "-> ."}, "true 5 2 DIR/a DIR/b", "too many levels of symbolic links"},
-		{"cut off", nil, "true 5", "attribute 'derivations' is malformed: it ends in the middle of a package"},
-		{"no priority", nil, "true high 1 DIR/a", "'high' is not a priority"},
-		{"no number", nil, "true 5 -1 DIR/a", "'-1' is not a number of outputs"},
-		{"too few", nil, "true 5 9 DIR/a", "9 outputs are announced, 1 words follow"},
-		{"long list", map[string]string{"a/nix-support/propagated-user-env-packages": strings.Repeat("/x ", 1<<19)}, "true 5 1 DIR/a", "is longer than"},
-	} {
+	for _, c := range badProfiles {
 		t.Run(c.name, func(t *testing.T) {
 			dir := packages(t, c.files)
 			_, _, err := buildEnv(t, dir, c.derivations)
