@@ -53,7 +53,9 @@ func TestChecksOfReferences(t *testing.T) {
 	build := func(at map[string]place) error {
 		return errors.Join(at["out"].write(out+lib+name(top)), at["lib"].write("lib"))
 	}
-	via := func(paths ...string) string { return fmt.Sprintf("%s (%s)", paths[len(paths)-1], strings.Join(paths, " -> ")) }
+	via := func(paths ...string) string {
+		return fmt.Sprintf("%s (%s)", paths[len(paths)-1], strings.Join(paths, " -> "))
+	}
 	midVia, lowVia := via(out, name(top), name(mid)), via(out, name(top), name(mid), name(low))
 	for _, c := range []struct {
 		check string
