@@ -101,6 +101,21 @@ func TestBuiltinThreads(t *testing.T) {
 	})
 }
 
+// TestBuiltinWithoutChroot: where builders have the host's files, builtins have the rights of those.
+func TestBuiltinWithoutChroot(t *testing.T) {
+	everyIdentity(t, func(t *testing.T) {
+		s, _ := newHostSpec(t, false, "")
+		s.Builder, s.Args, s.Env = "", nil, nil
+		s.Builtin = "threads"
+		got := run(t, s)
+		threads := strings.Count(got, "NoNewPrivs:\t1")
+		if threads < 8 || strings.Count(got, "CapEff:\t0000000000000000") != threads || strings.Count(got, "Seccomp:\t2") != threads ||
+			strings.Count(got, fmt.Sprintf("Uid:\t%d\t", hostUID(s))) != threads {
+			t.Errorf("%d threads:\n%s", threads, got)
+		}
+	})
+}
+
 // showView prints what a builtin finds.
 func showView(input []byte) error {
 	dir, err := os.Getwd()
