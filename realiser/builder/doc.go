@@ -14,6 +14,21 @@
 // a temporary name, made canonical, hashed and scanned for references in one pass,
 // and checked.
 //
+// # What a builder sees
+//
+// Its environment is made of defaults, the derivation's variables and what
+// describes the sandbox. Job.Asks says what becomes files of the build directory
+// instead: variables of passAsFile, closures (exportReferencesGraph), and with
+// structured attributes all of them, as .attrs.json and .attrs.sh. Hashes of
+// outputs depend on every byte of it, so that it follows Nix's where one would do
+// it differently today.
+//
+// # Logs
+//
+// A [Log] keeps the raw output in a file, and hands lines and messages ("@nix "
+// and JSON) to Job.Watch. What a builder can make it remember is bounded; what it
+// says is not to be trusted on a terminal.
+//
 // # Failures
 //
 // The error of [Builder.Run] is always a [*result.BuildError]. InputRejected: the
