@@ -29,7 +29,12 @@ func Remove(ctx context.Context, path string) error {
 // right to write where it lacks it, and can be repeated after an error. Nothing there is no error. Freed is how many bytes
 // of disk that gave back: a file with several links gives its blocks back with the last.
 func RemoveAt(ctx context.Context, dirfd int, name string) (freed int64, err error) {
-	freed, isDir, err := unlinkFile(dirfd, name)
+	return RemoveLinkedAt(ctx, dirfd, name, 1)
+}
+
+// RemoveLinkedAt is RemoveAt where a file with up to so many links counts as given back: the caller removes the others.
+func RemoveLinkedAt(ctx context.Context, dirfd int, name string, links uint64) (freed int64, err error) {
+	freed, isDir, err := unlinkFile(dirfd, name, links)
 	if err != nil || !isDir {
 		return freed, err
 	}
@@ -61,7 +66,7 @@ func RemoveAt(ctx context.Context, dirfd int, name string) (freed int64, err err
 			}
 			continue
 		}
-		bytes, empty, err := top.unlinkSome(dirs.Top(), buf)
+		bytes, empty, err := top.unlinkSome(dirs.Top(), buf, links)
 		freed += bytes
 		if err != nil {
 			return freed, err
@@ -118,7 +123,7 @@ func openWritable(dirfd int, name string) (int, error) {
 
 // unlinkSome reads a batch of names, unlinks what is not a directory and notes the others. It reports whether the directory
 // is empty.
-func (r *removal) unlinkSome(fd int, buf []byte) (freed int64, empty bool, err error) {
+func (r *removal) unlinkSome(fd int, buf []byte, links uint64) (freed int64, empty bool, err error) {
 	// From the beginning each time: positions mean little in a directory that shrinks.
 	if _, err := unix.Seek(fd, 0, unix.SEEK_SET); err != nil {
 		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
@@ -128,7 +133,7 @@ func (r *removal) unlinkSome(fd int, buf []byte) (freed int64, empty bool, err e
 		return 0, false, fmt.Errorf("readdir %q: %w", r.name, err)
 	}
 	for _, name := range names {
-		bytes, isDir, err := unlinkFile(fd, name)
+		bytes, isDir, err := unlinkFile(fd, name, links)
 		freed += bytes
 		if err != nil {
 			return freed, false, fmt.Errorf("unlink %q: %w", name, err)
@@ -158,7 +163,7 @@ func nextNames(fd int, buf []byte) (names []string, err error) {
 }
 
 // unlinkFile removes a file that is not a directory, and says so if it is one.
-func unlinkFile(dirfd int, name string) (freed int64, isDir bool, err error) {
+func unlinkFile(dirfd int, name string, links uint64) (freed int64, isDir bool, err error) {
 	var st unix.Stat_t
 	err = LstatAt(dirfd, name, &st)
 	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
@@ -170,7 +175,7 @@ func unlinkFile(dirfd int, name string) (freed int64, isDir bool, err error) {
 	if err == unix.ENOENT {
 		return 0, false, nil
 	}
-	if err == nil && st.Nlink == 1 {
+	if err == nil && uint64(st.Nlink) <= links {
 		freed = st.Blocks * 512
 	}
 	return freed, false, err

@@ -14,6 +14,7 @@ import (
 type bin struct {
 	s       *Store
 	ctx     context.Context
+	links   uint64 // how many names a file has that is freed, see links.go
 	names   chan string
 	pending sync.WaitGroup // names that were added and not dealt with
 	worker  sync.WaitGroup
@@ -24,7 +25,7 @@ type bin struct {
 }
 
 func (s *Store) openBin(ctx context.Context) *bin {
-	b := &bin{s: s, ctx: ctx, names: make(chan string, sweepBatch)}
+	b := &bin{s: s, ctx: ctx, links: s.linksOfFreed(), names: make(chan string, sweepBatch)}
 	b.worker.Go(b.work)
 	for _, name := range s.leftover.take() {
 		b.add(name)
@@ -50,7 +51,7 @@ func (b *bin) unlink(name string) error {
 	}
 	if err == nil {
 		var freed int64
-		freed, err = tree.RemoveAt(b.ctx, b.s.objects, name)
+		freed, err = tree.RemoveLinkedAt(b.ctx, b.s.objects, name, b.links)
 		b.bytes.Add(freed)
 	}
 	if err != nil {

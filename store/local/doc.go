@@ -22,6 +22,9 @@
 //
 // AddNAR, AddTree, AddText and AddDerivation do all of that.
 //
+// Files of equal contents can be links to one file, of which LinksDir has another: Optimise, or Options.AutoOptimise. GC removes
+// the links that no object needs.
+//
 // # Crashes
 //
 // A path is valid if and only if one batch of the database is durable, and its data is durable before. What is under way has a

@@ -136,6 +136,9 @@ func (c *collection) run(ctx context.Context) error {
 	if err := c.sweep(ctx, dead); err != nil {
 		return err
 	}
+	if err := c.s.sweepLinks(ctx); err != nil {
+		return err
+	}
 	if len(c.o.Paths) == 0 {
 		if err := c.sweepUnregistered(ctx); err != nil {
 			return err

@@ -26,6 +26,8 @@ type Options struct {
 	ReadOnly bool
 	// CacheSize is how many bytes of the database are kept in memory; 64 MiB if zero.
 	CacheSize int64
+	// AutoOptimise makes equal files of objects links to one file when they are registered, see Optimise.
+	AutoOptimise bool
 	// OnDelete, if not nil, is called with paths that GC has just made invalid, before their files vanish, so that whoever
 	// shows them elsewhere can forget them. An error is logged and does not keep the files. Registrations of these very
 	// paths wait for it; it may read the store, and must not change it.

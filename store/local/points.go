@@ -10,6 +10,7 @@ const (
 	pointSwap      = "replace: noted"      // the new object and the intent are durable
 	pointSwapped   = "replace: swapped"    // the new object is in place, its info is not
 	pointReplaced  = "replace: committed"  // done, the old object still has the temporary name
+	pointShare     = "optimise: link"      // before a file is replaced by a link
 	pointInvalid   = "gc: invalid"         // a batch is invalid, its files still in place
 	pointTrash     = "gc: trash"           // before each rename to the trash
 	pointUnlink    = "gc: unlink"          // before each tree is unlinked

@@ -97,6 +97,9 @@ func (s *Store) register(ctx context.Context, r *registration) error {
 	if err := s.readDerivations(ctx, r); err != nil {
 		return err
 	}
+	if s.autoOptimise {
+		s.optimiseNew(ctx, r)
+	}
 	release, err := s.claims.take(ctx, r.paths)
 	if err != nil {
 		return err

@@ -21,17 +21,18 @@ const schema = "larder 1"
 
 // Store is an open store. All its methods may be called concurrently.
 type Store struct {
-	dir       store.Dir
-	objectDir string
-	stateDir  string
-	objects   int // descriptor of the object directory
-	readOnly  bool
-	opened    bool // for writing, and recovered: there is something to note at the end
-	now       func() time.Time
-	log       *slog.Logger
-	point     func(string) error
-	onDelete  func(context.Context, []store.StorePath) error
-	onReplace func(context.Context, []store.StorePath) (func(), error)
+	dir          store.Dir
+	objectDir    string
+	stateDir     string
+	objects      int // descriptor of the object directory
+	readOnly     bool
+	opened       bool // for writing, and recovered: there is something to note at the end
+	autoOptimise bool
+	now          func() time.Time
+	log          *slog.Logger
+	point        func(string) error
+	onDelete     func(context.Context, []store.StorePath) error
+	onReplace    func(context.Context, []store.StorePath) (func(), error)
 
 	lock     *lockFile
 	db       *database
@@ -61,7 +62,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: o.StoreDir, objectDir: filepath.Clean(o.ObjectDir), stateDir: filepath.Clean(o.StateDir), objects: -1,
-		readOnly: o.ReadOnly, now: o.Now, log: o.Logger, point: o.Testing.Hook, onDelete: o.OnDelete, onReplace: o.OnReplace,
+		readOnly: o.ReadOnly, autoOptimise: o.AutoOptimise, now: o.Now, log: o.Logger, point: o.Testing.Hook, onDelete: o.OnDelete, onReplace: o.OnReplace,
 	}
 	s.init()
 	defer func() {

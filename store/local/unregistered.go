@@ -57,7 +57,7 @@ func (s *Store) unregistered(ctx context.Context) (found []string, err error) {
 }
 
 func (s *Store) isOurs(name string) (bool, error) {
-	if _, err := s.temps.parse(name); err == nil {
+	if _, err := s.temps.parse(name); err == nil || name == LinksDir {
 		return true, nil
 	}
 	p, err := store.ParseStorePath(name)
