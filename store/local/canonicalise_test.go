@@ -94,7 +94,26 @@ func TestCanonicaliseRefuses(t *testing.T) {
 			check(t, os.WriteFile(foreign, nil, 0o600))
 			check(t, os.Link(foreign, filepath.Join(dir, "x")))
 		}, local.ErrOwner},
-		{"writable for others", false, os.Geteuid(), func(t *testing.T, dir string) { check(t, os.Chmod(dir, 0o777)) }, local.ErrOwner},
+		{"writable for others", false, os.Geteuid(), func(t *testing.T, dir string) { check(t, os.Chmod(dir, 0o757)) }, local.ErrOwner},
+		{"writable for the group", false, os.Geteuid(), func(t *testing.T, dir string) { check(t, os.Chmod(dir, 0o775)) }, local.ErrOwner},
+		{"file that is writable for the group", false, os.Geteuid(), func(t *testing.T, dir string) {
+			check(t, os.Remove(dir))
+			check(t, os.WriteFile(dir, nil, 0o644))
+			check(t, os.Chmod(dir, 0o664))
+		}, local.ErrOwner},
+		{"pipe as a whole output", false, -1, func(t *testing.T, dir string) {
+			check(t, os.Remove(dir))
+			check(t, unix.Mkfifo(dir, 0o600))
+		}, local.ErrSpecialFile},
+		{"setuid program as a whole output", false, -1, func(t *testing.T, dir string) {
+			check(t, os.Remove(dir))
+			check(t, os.WriteFile(dir, nil, 0o755))
+			check(t, os.Chmod(dir, 0o755|os.ModeSetuid))
+		}, local.ErrSetID},
+		{"symlink of somebody else", true, 12345, func(t *testing.T, dir string) {
+			check(t, os.Remove(dir))
+			check(t, os.Symlink("x", dir))
+		}, local.ErrOwner},
 		{"immutable", true, -1, func(t *testing.T, dir string) {
 			file := filepath.Join(dir, "x")
 			check(t, os.WriteFile(file, nil, 0o644))
