@@ -37,7 +37,7 @@ type Options struct {
 
 	System         string   // the system this machine is (system); "": that of the running program
 	ExtraPlatforms []string // other systems it can build for (extra-platforms); nil: i686-linux on x86_64-linux
-	SystemFeatures []string // what requiredSystemFeatures may ask for (system-features)
+	SystemFeatures []string // what requiredSystemFeatures may ask for (system-features); with kvm builders have /dev/kvm
 
 	SandboxMode builder.SandboxMode // who builds in a sandbox (sandbox)
 	// SandboxPaths are visible in every sandbox, with what their permissions allow (sandbox-paths); of their fields
@@ -123,6 +123,10 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	o.SystemFeatures = slices.Sorted(slices.Values(o.SystemFeatures))
+	if slices.Contains(o.SystemFeatures, "kvm") {
+		kvm := sandbox.Mount{Source: "/dev/kvm", Target: "/dev/kvm", Optional: true}
+		o.SandboxPaths = append([]sandbox.Mount{kvm}, o.SandboxPaths...)
+	}
 	if o.Getenv == nil {
 		o.Getenv = os.LookupEnv
 	}

@@ -23,6 +23,12 @@ const busybox = "/bin/busybox"
 // openStore opens a new local store of /nix/store paths in a temporary directory.
 func openStore(t testing.TB) *local.Store {
 	t.Helper()
+	return openStoreOf(t, func(string) store.Dir { return store.DefaultDir })
+}
+
+// openStoreOf opens one of the paths of a directory that may lie in the temporary one.
+func openStoreOf(t testing.TB, dir func(base string) store.Dir) *local.Store {
+	t.Helper()
 	// Not t.TempDir, whose parents only its owner may pass: builders can be other users.
 	base, err := os.MkdirTemp("", "larder-realiser-")
 	if err != nil {
@@ -36,7 +42,7 @@ func openStore(t testing.TB) *local.Store {
 			t.Error(err)
 		}
 	})
-	s, err := local.Open(t.Context(), local.Options{ObjectDir: filepath.Join(base, "store"), StateDir: filepath.Join(base, "state"),
+	s, err := local.Open(t.Context(), local.Options{StoreDir: dir(base), ObjectDir: filepath.Join(base, "store"), StateDir: filepath.Join(base, "state"),
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
