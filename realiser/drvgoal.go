@@ -51,9 +51,7 @@ func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 			res.outputs[name] = d.paths[name]
 		}
 	}
-	if d.ids != nil || d.drv.Kind() == derivation.Impure {
-		res.keep = d.keepOutputs(slices.Collect(maps.Values(res.outputs)))
-	}
+	res.keep = d.keepOutputs(slices.Collect(maps.Values(res.outputs)))
 	return res
 }
 
@@ -148,6 +146,9 @@ func (d *drvRun) realise() ending {
 
 // build waits for a slot and builds.
 func (d *drvRun) build(inputs []store.StorePath) (res ending) {
+	if err := d.makeRoom(d.g); err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
 	d.events.count(func(c *Counts) { c.Builds.Expected++ })
 	if err := d.acquire(d.g, d.builds, "build"); err != nil {
 		d.events.count(func(c *Counts) { c.Builds.Expected-- })

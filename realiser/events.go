@@ -24,6 +24,9 @@ const (
 	GoalMessage  EventType = "goal-message"  // Message
 	GoalFinished EventType = "goal-finished" // Status, Error
 	CountsChange EventType = "counts"        // Counts; no goal
+
+	CollectionStarted  EventType = "collection-started"  // Detail, BytesTotal: what shall be freed; no goal
+	CollectionFinished EventType = "collection-finished" // BytesDone: what was freed, Error; no goal
 )
 
 // Phase is what a goal is doing.
@@ -38,6 +41,7 @@ const (
 	PhaseDownloading Phase = "downloading"
 	PhaseBuilding    Phase = "building"
 	PhaseRegistering Phase = "registering"
+	PhaseCollecting  Phase = "waiting for garbage collection"
 	PhaseHook        Phase = "running a hook"
 )
 

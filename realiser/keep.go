@@ -6,9 +6,9 @@ import (
 	"larder/store"
 )
 
-// keep holds temp roots on outputs whose paths nobody could know before they were
-// made: the goal that made them holds it until it is over, and everyone who waited
-// for that until they are over in turn.
+// keep holds temp roots on the outputs of a goal: the goal holds it until it is over,
+// and everyone who waited for that until they are over in turn. The paths may not have
+// been known before, and a request has targets that are made long before the last.
 type keep struct {
 	holders atomic.Int32
 	release func()

@@ -54,6 +54,7 @@ type Options struct {
 	// Getenv gives the values of impureEnvVars; nil: os.LookupEnv.
 	Getenv func(name string) (string, bool)
 
+	Room                   Room // when garbage is collected
 	ReadOnly               bool // the store is: what is valid is served, everything else fails with store.ErrReadOnly
 	NoSubstitutes          bool // use no substituter (substitute = false)
 	AlwaysAllowSubstitutes bool // ignore allowSubstitutes = false (always-allow-substitutes)

@@ -28,6 +28,8 @@ type Realiser struct {
 	builds, downloads, queries *slots
 
 	requests atomic.Uint64 // the last request's number
+	room     *room
+	base     context.Context // done when the Realiser is closed
 	stop     context.CancelCauseFunc
 }
 
@@ -56,7 +58,7 @@ func New(o Options) (*Realiser, error) {
 	}
 	base, stop := context.WithCancelCause(context.Background())
 	r := &Realiser{
-		opt: o, store: o.Store, dir: o.Store.Dir(), stop: stop,
+		opt: o, store: o.Store, dir: o.Store.Dir(), base: base, stop: stop,
 		graph:     newGraph(base, o.Grace),
 		events:    events{now: o.Now},
 		failures:  newFailures(o.FailureTTL, o.Now),
@@ -71,6 +73,8 @@ func New(o Options) (*Realiser, error) {
 		r.sources.all = o.Substituters
 	}
 	r.hasher = derivation.NewHasher(r.dir, r.derivation)
+	r.room = newRoom(&o, &r.events)
+	r.room.start(base)
 	r.graph.run = r.run
 	r.graph.past = r.failures.answer
 	return r, nil
@@ -81,6 +85,7 @@ func New(o Options) (*Realiser, error) {
 func (r *Realiser) Close() error {
 	r.stop(ErrClosed)
 	r.graph.close()
+	r.room.done.Wait()
 	r.events.close()
 	return nil
 }

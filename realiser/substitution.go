@@ -115,6 +115,9 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		tried.incomplete = err
 		return fmt.Errorf("%w: %v", store.ErrNotFound, err) // here, for our purposes
 	}
+	if err := r.makeRoom(g); err != nil {
+		return err
+	}
 	// The lock first: a build may hold it for hours, and nobody shall do that with a slot.
 	r.enter(g, PhaseLocked, info.Path.String())
 	unlock, err := r.store.Lock(g.ctx, info.Path)

@@ -18,7 +18,7 @@ type BuildError struct {
 	KeptDir   string   // the build directory, if keep-failed kept it
 	// KeptOutputs is the directory, beside it, that has what there was of the outputs; "" if nothing was.
 	KeptOutputs string
-	Err       error    // one line, with the names of what it is about
+	Err         error // one line, with the names of what it is about
 }
 
 func (e *BuildError) Error() string { return e.Err.Error() }

@@ -110,6 +110,7 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	if c.CacheFailures && !e.opt.ReadOnly {
 		o.FailureCache = e.store
 	}
+	o.Room = realiser.Room{MinFree: uint64(c.MinFree), MaxFree: uint64(c.MaxFree), Interval: c.MinFreeCheckInterval, Collect: e.makeRoom}
 	if o.MaxJobs == 0 {
 		o.MaxJobs = realiser.NoBuilds
 	}

@@ -58,6 +58,16 @@ func (e *Engine) CollectGarbage(ctx context.Context, q control.GCRequest) (*cont
 		Unregistered: r.Unregistered, StaleRoots: r.StaleRoots}, nil
 }
 
+// makeRoom collects garbage because the disk gets full, until so many bytes have become free.
+func (e *Engine) makeRoom(ctx context.Context, most uint64) (freed uint64, err error) {
+	r, err := e.CollectGarbage(ctx, control.GCRequest{MaxFreed: most})
+	if err != nil {
+		return 0, err
+	}
+	e.log.Info("garbage was collected, because less than min-free was free", "freed", r.Freed, "paths", len(r.Paths))
+	return r.Freed, nil
+}
+
 // onDelete is told of paths that are no longer valid, before their files vanish. Most of them CollectGarbage has taken from
 // the kernel already; it must also forget those that died in between.
 func (e *Engine) onDelete(ctx context.Context, paths []store.StorePath) error {
