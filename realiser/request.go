@@ -14,20 +14,62 @@ import (
 // Target is something to realise: a path by whatever means, or outputs of a
 // derivation.
 type Target struct {
-	Path    store.StorePath // if not zero, this is all
-	Drv     store.StorePath
-	Outputs []string // of Drv; empty: all of them
+	Path store.StorePath // if not zero, this is all
+	Drv  store.StorePath
+	// Through leads to a derivation that is built first (a dynamic derivation): the
+	// output Through[0] of Drv, of that the output Through[1], …; nil: it is Drv itself.
+	Through []string
+	Outputs []string // of the derivation; empty: all of them
 }
 
-// String is Nix's notation: the base name, or "….drv^out,dev".
+// String is Nix's notation: the base name, or "….drv^out,dev", or "….drv^out^dev"
+// for the output dev of a derivation that is built first.
 func (t Target) String() string {
 	if !t.Path.IsZero() {
 		return t.Path.String()
 	}
-	if len(t.Outputs) == 0 {
-		return t.Drv.String() + "^*"
+	last := "*"
+	if len(t.Outputs) > 0 {
+		last = strings.Join(t.Outputs, ",")
 	}
-	return t.Drv.String() + "^" + strings.Join(t.Outputs, ",")
+	return strings.Join(append(append([]string{t.Drv.String()}, t.Through...), last), "^")
+}
+
+// ParseTarget is the inverse of String.
+func ParseTarget(s string) (Target, error) {
+	steps := strings.Split(s, "^")
+	p, err := store.ParseStorePath(steps[0])
+	if err != nil {
+		return Target{}, err
+	}
+	if len(steps) == 1 {
+		return Target{Path: p}, nil
+	}
+	t := Target{Drv: p}
+	if t.Through, t.Outputs, err = ParseOutputs(steps[1:]); err != nil {
+		return Target{}, err
+	}
+	return t, t.check()
+}
+
+// ParseOutputs parses what comes after the derivation in the notation of targets,
+// split at "^".
+func ParseOutputs(steps []string) (through, outputs []string, err error) {
+	through, last := steps[:len(steps)-1], steps[len(steps)-1]
+	names := through
+	if last != "*" {
+		outputs = strings.Split(last, ",")
+		names = slices.Concat(through, outputs)
+	}
+	for _, name := range names {
+		if err := store.CheckName(name); err != nil {
+			return nil, nil, fmt.Errorf("name of an output: %w", err)
+		}
+	}
+	if len(through) == 0 {
+		through = nil
+	}
+	return through, outputs, nil
 }
 
 // check says what makes a target senseless.
@@ -37,21 +79,10 @@ func (t Target) check() error {
 		return errors.New("a target is either a path or a derivation")
 	case !t.Drv.IsZero() && !t.Drv.IsDerivation():
 		return fmt.Errorf("%s is not a derivation: its name does not end in .drv", t.Drv)
-	case !t.Path.IsZero() && len(t.Outputs) > 0:
+	case !t.Path.IsZero() && len(t.Outputs)+len(t.Through) > 0:
 		return fmt.Errorf("%s is not a derivation, so it has no outputs to choose from", t.Path)
 	}
 	return nil
-}
-
-func (t Target) want(m Mode) want {
-	if !t.Path.IsZero() {
-		return want{key: key{kind: pathGoal, path: t.Path, mode: m}}
-	}
-	w := want{key: key{kind: derivationGoal, path: t.Drv, mode: m}}
-	if len(t.Outputs) > 0 {
-		w.outputs = t.Outputs
-	}
-	return w
 }
 
 // Request is what [Realiser.Build] is asked for.
@@ -77,7 +108,7 @@ var errNotTried = errors.New("given up, because another target failed")
 // collection when Build has returned: who needs them holds temp roots on them from
 // before.
 func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*Outcome, error) {
-	wants := make([]want, len(req.Targets))
+	steps := make([]*step, len(req.Targets))
 	for i, t := range req.Targets {
 		if err := t.check(); err != nil {
 			return nil, err
@@ -85,34 +116,37 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 		if req.Mode == ModeCheck && t.Drv.IsZero() {
 			return nil, fmt.Errorf("%s is not a derivation, and only a build can be checked", t.Path)
 		}
-		wants[i] = t.want(req.Mode)
-		defer r.store.AddTempRoot(wants[i].key.path)()
+		steps[i] = newStep(t)
+		defer r.store.AddTempRoot(steps[i].path)()
 	}
 	if req.Mode.repairs() {
 		defer r.contents.begin()()
 	}
-	w := &wait{urgency: urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
-		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}}
-	goals, err := r.graph.await(ctx, w, wants)
-	defer func() { dropAll(w.keeps) }()
+	u := urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
+		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}
+	release, err := r.walk(ctx, steps, req.Mode, u)
+	defer release()
 	if err != nil {
 		return nil, err
 	}
-	outcome := &Outcome{Results: make([]BuildResult, len(goals))}
-	for i, g := range goals {
-		outcome.Results[i] = r.buildResult(req.Targets[i], g)
+	outcome := &Outcome{Results: make([]BuildResult, len(steps))}
+	for i, s := range steps {
+		outcome.Results[i] = r.buildResult(s)
 	}
 	return outcome, nil
 }
 
-func (r *Realiser) buildResult(t Target, g *goal) BuildResult {
-	select {
-	case <-g.done:
-	default:
+func (r *Realiser) buildResult(s *step) BuildResult {
+	t, g := s.target, s.goal
+	if s.err != nil {
+		res := g.failed(result.MiscFailure, s.err)
+		return BuildResult{Target: t, Status: res.status, Err: res.err}
+	}
+	res, finished := g.outcome()
+	if !finished || s.pending {
 		res := g.failed(result.MiscFailure, fmt.Errorf("%s: %w", t, errNotTried))
 		return BuildResult{Target: t, Status: res.status, Err: res.err}
 	}
-	res := g.result
 	b := BuildResult{Target: t, Status: res.status, Start: res.start, Stop: res.stop, CPUUser: res.cpuUser, CPUSystem: res.cpuSystem}
 	if res.err != nil {
 		b.Err = res.err
@@ -130,7 +164,7 @@ func (r *Realiser) buildResult(t Target, g *goal) BuildResult {
 	// The goal may have been joined by others, so it does not judge what each of them wanted.
 	for _, name := range t.Outputs {
 		if _, ok := res.outputs[name]; !ok {
-			bad := g.failed(result.MiscFailure, noSuchOutput(r.dir, t.Drv, name))
+			bad := g.failed(result.MiscFailure, noSuchOutput(r.dir, s.path, name))
 			return BuildResult{Target: t, Status: bad.status, Err: bad.err}
 		}
 	}

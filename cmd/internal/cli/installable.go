@@ -15,17 +15,15 @@ import (
 // installable is what an argument names: a store path, or outputs of a derivation.
 type installable struct {
 	path    store.StorePath
+	through []string // outputs that lead to a derivation that is built first
 	outputs []string // of a derivation; nil: none were named
 	all     bool     // ^*
 }
 
 // installable parses an argument: an absolute store path, one inside a store object, a base name, a symlink into the store,
-// and for a derivation ^ and its outputs: DRV^out,dev or DRV^*; DRV!out is the older form.
+// and for a derivation ^ and its outputs: DRV^out,dev or DRV^*; DRV^out^dev if DRV makes the derivation; DRV!out is the older form.
 func (a *app) installable(d store.Dir, arg string) (installable, error) {
-	name, outputs, chosen := arg, "", false
-	if i := strings.LastIndexAny(arg, "^!"); i >= 0 {
-		name, outputs, chosen = arg[:i], arg[i+1:], true
-	}
+	name, outputs, chosen := cutOutputs(arg)
 	p, err := a.parsePath(d, name)
 	if err != nil {
 		return installable{}, err
@@ -36,23 +34,31 @@ func (a *app) installable(d store.Dir, arg string) (installable, error) {
 	if !p.IsDerivation() {
 		return installable{}, usagef("%q: %s is not a derivation, so it has no outputs to choose from", arg, d.Join(p))
 	}
-	if outputs == "*" {
-		return installable{path: p, all: true}, nil
-	}
-	list := strings.Split(outputs, ",")
-	for _, o := range list {
-		if err := store.CheckName(o); err != nil {
-			return installable{}, usagef("%q: after ^ comes * or names of outputs, separated by commas", arg)
-		}
+	through, list, err := realiser.ParseOutputs(strings.Split(outputs, "^"))
+	if err != nil {
+		return installable{}, usagef("%q: after ^ comes * or names of outputs, separated by commas", arg)
 	}
 	slices.Sort(list)
-	return installable{path: p, outputs: slices.Compact(list)}, nil
+	return installable{path: p, through: through, outputs: slices.Compact(list), all: list == nil}, nil
+}
+
+// cutOutputs splits an argument before its outputs, which have no slash in them: neither have store paths a ^ or !.
+func cutOutputs(arg string) (name, outputs string, chosen bool) {
+	base := strings.LastIndexByte(arg, '/') + 1
+	i := strings.IndexByte(arg[base:], '^')
+	if i < 0 {
+		i = strings.LastIndexByte(arg[base:], '!')
+	}
+	if i < 0 {
+		return arg, "", false
+	}
+	return arg[:base+i], arg[base+i+1:], true
 }
 
 // target is what is to be realised. A derivation without outputs means all of them.
 func (i installable) target() realiser.Target {
 	if i.path.IsDerivation() {
-		return realiser.Target{Drv: i.path, Outputs: i.outputs}
+		return realiser.Target{Drv: i.path, Through: i.through, Outputs: i.outputs}
 	}
 	return realiser.Target{Path: i.path}
 }

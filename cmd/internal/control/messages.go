@@ -12,27 +12,6 @@ import (
 	"larder/store/derivation"
 )
 
-// ParseTarget parses the notation of realiser.Target.String: a base name, or DRV^out,dev, or DRV^*.
-func ParseTarget(s string) (realiser.Target, error) {
-	name, outputs, chosen := strings.Cut(s, "^")
-	p, err := store.ParseStorePath(name)
-	switch {
-	case err != nil:
-		return realiser.Target{}, err
-	case !chosen:
-		return realiser.Target{Path: p}, nil
-	case outputs == "*":
-		return realiser.Target{Drv: p}, nil
-	}
-	list := strings.Split(outputs, ",")
-	for _, o := range list {
-		if err := store.CheckName(o); err != nil {
-			return realiser.Target{}, err
-		}
-	}
-	return realiser.Target{Drv: p, Outputs: list}, nil
-}
-
 // ParseDerivation parses a derivation in either form: JSON if it begins with a brace, else ATerm. The name, without .drv, is
 // for texts that do not say theirs.
 func ParseDerivation(d store.Dir, name string, text []byte) (*derivation.Derivation, error) {
@@ -169,7 +148,7 @@ type (
 func parseTargets(list []string) ([]realiser.Target, error) {
 	targets := make([]realiser.Target, 0, len(list))
 	for _, s := range list {
-		t, err := ParseTarget(s)
+		t, err := realiser.ParseTarget(s)
 		if err != nil {
 			return nil, badRequest("target: %w", err)
 		}
@@ -198,7 +177,7 @@ func encodeOutcome(o *realiser.Outcome) *outcomeBody {
 func (b *outcomeBody) decode() (*realiser.Outcome, error) {
 	o := &realiser.Outcome{}
 	for _, r := range b.Results {
-		t, err := ParseTarget(r.Target)
+		t, err := realiser.ParseTarget(r.Target)
 		if err != nil {
 			return nil, err
 		}
