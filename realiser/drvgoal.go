@@ -3,6 +3,7 @@ package realiser
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -28,6 +29,8 @@ type drvRun struct {
 	built  map[store.StorePath]derivation.Built // inputs, when they are realised
 	// unknownInputs: not all inputs' paths are known before they are built.
 	unknownInputs bool
+	// corrupt are the wanted outputs that a repair found damaged.
+	corrupt map[string]store.StorePath
 	// retrySubstitution: substituters have all outputs that are missing, but not all that those refer to.
 	retrySubstitution bool
 }
@@ -92,10 +95,13 @@ func (d *drvRun) realise() ending {
 	}
 	defer d.store.AddTempRoot(d.knownPaths()...)()
 	missing, err := d.absent(d.wanted)
+	if err == nil {
+		missing, err = d.toMake(missing)
+	}
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
-	if len(missing) == 0 {
+	if len(missing) == 0 && d.g.key.mode != ModeCheck {
 		return ending{status: result.AlreadyValid}
 	}
 	if d.opt.ReadOnly {
@@ -108,7 +114,7 @@ func (d *drvRun) realise() ending {
 	if d.asks, err = d.drv.Options(); err != nil {
 		return d.g.failf(result.InputRejected, "derivation '%s' is refused: %w", d.name, err)
 	}
-	if d.allowSubstitutes() {
+	if d.g.key.mode != ModeCheck && d.allowSubstitutes() {
 		if done, res := d.substituteOutputs(missing); done {
 			return res
 		}
@@ -127,6 +133,9 @@ func (d *drvRun) realise() ending {
 	inputs, release, res := d.realiseInputs()
 	defer release()
 	if res.err != nil {
+		return res
+	}
+	if res := d.repairInputs(inputs); res.err != nil {
 		return res
 	}
 	if d.mustResolve() {
@@ -184,13 +193,16 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
-	if !slices.ContainsFunc(d.wanted, func(name string) bool { return !absent[name].IsZero() }) {
+	job := &builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.newLogFile(d.path)}
+	if needed, err := d.fillIn(job); err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	} else if !needed {
 		return ending{status: result.AlreadyValid}
 	}
 	if failed, res := d.failedBefore(); failed {
 		return res
 	}
-	res = d.runBuilder(&builder.Job{Path: d.path, Drv: d.drv, Asks: d.asks, Inputs: inputs, Outputs: outputs, Absent: absent, LogPath: d.newLogFile(d.path)}, release)
+	res = d.runBuilder(job, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
 	}
@@ -200,10 +212,12 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 
 // runBuilder runs a build, gives its slot back, and registers what it made.
 func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
+	round := ""
 	job.Watch = builder.Watch{
+		Round:   func(n, of int) { round = fmt.Sprintf("round %d of %d", n, of) },
 		Log:     func(l *builder.Log) { d.graph.setLog(d.g, l) },
 		Waiting: func(what string) { d.enter(d.g, PhaseLocked, what) },
-		Started: func() { d.enter(d.g, PhaseBuilding, "") },
+		Started: func() { d.enter(d.g, PhaseBuilding, round) },
 		Ended:   func() { d.enter(d.g, PhaseRegistering, "") },
 		Line: func(line string) {
 			ev := d.event(d.g, GoalLog)
@@ -220,6 +234,10 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 	res := ending{status: result.Built, start: made.Start, stop: made.Stop, cpuUser: made.CPUUser, cpuSystem: made.CPUSystem}
 	if errors.As(err, &res.err) {
 		res.status = res.err.Status
+		return res
+	}
+	if failed := d.runPostBuildHook(d.paths); failed.err != nil {
+		return failed
 	}
 	return res
 }

@@ -14,9 +14,13 @@ func (d *drvRun) allowSubstitutes() bool {
 // trySubstitutes substitutes the missing outputs. It is not done if the
 // derivation has to be built.
 func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res ending) {
+	mode, fallback := ModeRealise, d.opt.Fallback
+	if d.g.key.mode.repairs() {
+		mode, fallback = ModeRepairPath, true
+	}
 	wants := make([]want, len(missing))
 	for i, p := range missing {
-		wants[i] = want{key: key{kind: substitutionGoal, path: p}}
+		wants[i] = want{key: key{kind: substitutionGoal, path: p, mode: mode}}
 	}
 	goals, err := d.await(d.g, true, wants)
 	if err != nil {
@@ -39,7 +43,7 @@ func (d *drvRun) trySubstitutes(missing []store.StorePath) (done bool, res endin
 	}
 	// If anything else is missing, too, another attempt could not bring all outputs; what lacks may even be one of them.
 	d.retrySubstitution = incomplete > 0 && incomplete == len(goals)-good
-	if failed != nil && !d.opt.Fallback {
+	if failed != nil && !fallback {
 		return true, d.g.failf(result.TransientFailure,
 			"some substitutes for the outputs of derivation '%s' failed (the setting 'fallback' would build it then): %w", d.name, failed)
 	}

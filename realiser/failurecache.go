@@ -34,7 +34,7 @@ func (d *drvRun) failureKeys() []store.StorePath {
 // failedBefore tells whether the build is known to fail. It is asked before anything is done for the build, and again under
 // the locks of its outputs: another process may have failed meanwhile.
 func (d *drvRun) failedBefore() (failed bool, res ending) {
-	if d.opt.FailureCache == nil {
+	if d.opt.FailureCache == nil || d.g.key.mode != ModeRealise {
 		return false, ending{}
 	}
 	f, err := d.opt.FailureCache.Failure(d.g.ctx, d.failureKeys()...)
@@ -51,7 +51,7 @@ func (d *drvRun) failedBefore() (failed bool, res ending) {
 // rememberFailure remembers that the build failed, if it would do so again. A fixed-output or impure build may not: it
 // depends on more than its inputs.
 func (d *drvRun) rememberFailure(res ending) {
-	if d.opt.FailureCache == nil || res.err == nil {
+	if d.opt.FailureCache == nil || res.err == nil || d.g.key.mode != ModeRealise {
 		return
 	}
 	switch res.status {

@@ -17,7 +17,7 @@ func (r *Realiser) realisePath(g *goal) ending {
 	} else if valid {
 		return ending{status: result.AlreadyValid}
 	}
-	derivers, err := r.store.ValidDerivers(g.ctx, p)
+	derivers, err := r.derivers(g.ctx, p)
 	if err != nil {
 		return g.failed(result.MiscFailure, err)
 	}
@@ -26,7 +26,7 @@ func (r *Realiser) realisePath(g *goal) ending {
 	}
 	// Several derivations can promise the same fixed output; one that works is enough.
 	var first ending
-	for i, drv := range store.SortPaths(derivers) {
+	for i, drv := range derivers {
 		res := r.realiseOutput(g, drv, p)
 		if res.err == nil || g.ctx.Err() != nil {
 			return res
@@ -40,13 +40,21 @@ func (r *Realiser) realisePath(g *goal) ending {
 
 // realiseOutput waits for the derivation goal of drv to make p.
 func (r *Realiser) realiseOutput(g *goal, drvPath, p store.StorePath) ending {
-	drv, err := r.store.Derivation(g.ctx, drvPath)
+	drv, err := r.derivation(g.ctx, drvPath)
 	if err != nil {
 		return g.failf(result.MiscFailure, "cannot read derivation '%s': %w", r.dir.Join(drvPath), err)
 	}
+	paths, _, err := r.outputPaths(g.ctx, drv)
+	if err != nil {
+		return g.failf(result.MiscFailure, "outputs of derivation '%s': %w", r.dir.Join(drvPath), err)
+	}
+	mode := ModeRealise
+	if g.key.mode.repairs() {
+		mode = ModeRepairPath
+	}
 	for _, name := range drv.OutputNames() {
-		if drv.Outputs[name].Path == p {
-			return r.join(g, want{key: key{kind: derivationGoal, path: drvPath, mode: g.key.mode}, outputs: []string{name}})
+		if paths[name] == p {
+			return r.join(g, want{key: key{kind: derivationGoal, path: drvPath, mode: mode}, outputs: []string{name}})
 		}
 	}
 	return g.failed(result.MiscFailure, fmt.Errorf("derivation '%s' is registered as a deriver of '%s', but has no such output",

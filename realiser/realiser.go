@@ -186,6 +186,9 @@ func (r *Realiser) work(g *goal, wanted outputSet) (res ending) {
 	case substitutionGoal:
 		return r.substitute(g)
 	default:
+		if g.key.mode == ModeRepair {
+			return r.repairDerivation(g, wanted)
+		}
 		return r.realiseDerivation(g, wanted)
 	}
 }

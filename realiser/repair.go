@@ -75,11 +75,14 @@ func (r *Realiser) repairers(g *goal, p store.StorePath) ([]store.StorePath, err
 	if err != nil {
 		return nil, err
 	}
-	derivers = store.SortPaths(derivers)
-	if i := slices.Index(derivers, info.Deriver); i > 0 {
-		derivers = slices.Insert(slices.Delete(derivers, i, i+1), 0, info.Deriver)
+	derivers = slices.DeleteFunc(store.SortPaths(derivers), func(p store.StorePath) bool { return p == info.Deriver })
+	if info.Deriver.IsZero() {
+		return derivers, nil
 	}
-	return derivers, nil
+	if valid, err := r.valid(g.ctx, info.Deriver); err != nil || !valid {
+		return derivers, err
+	}
+	return slices.Insert(derivers, 0, info.Deriver), nil
 }
 
 // repairClosure repairs all that valid paths refer to.
