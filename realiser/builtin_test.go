@@ -219,6 +219,25 @@ func TestFetchurlInTheSandbox(t *testing.T) {
 			}
 		}
 	})
+	t.Run("structured attributes", func(t *testing.T) {
+		f := newFetching(t, nil)
+		f.mirror["/p"] = "#!/bin/sh\n"
+		var archive bytes.Buffer
+		program := filepath.Join(t.TempDir(), "program")
+		if err := os.WriteFile(program, []byte(f.mirror["/p"]), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := nar.Dump(t.Context(), &archive, program); err != nil {
+			t.Fatal(err)
+		}
+		drv, _ := addFetch(t, f.s, "", "", func(d *derivation.Derivation) {
+			d.Outputs["out"] = derivation.Output{CA: store.ContentAddress{Method: store.Recursive, Hash: store.SHA256.Sum(archive.Bytes())}}
+			d.Env = map[string]string{"__json": fmt.Sprintf(`{"url":%q,"executable":true,"unpack":false,"other":{"a":1}}`, f.web.URL+"/p")}
+		})
+		if res := realise(t, f.Realiser, drv); res.Status != result.Built {
+			t.Errorf("%v: %v, %q", res.Status, res.Err, lastLines(res))
+		}
+	})
 	t.Run("mirror", func(t *testing.T) {
 		f := newFetching(t, nil)
 		f.mirror["/mirror/sha256/"+store.SHA256.Sum([]byte("elsewhere")).Encode(store.Base16)] = "elsewhere"
@@ -255,6 +274,31 @@ func TestFetchurlInTheSandbox(t *testing.T) {
 				t.Errorf("the directory of a builtin is kept: %s", e.KeptDir)
 			}
 		})
+	}
+}
+
+// TestCertificates: builders with the network find the certificate authorities where programs look for them, others do not.
+func TestCertificates(t *testing.T) {
+	t.Parallel()
+	s, dir := openStore(t), t.TempDir()
+	file, link := filepath.Join(dir, "file"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(file, []byte("authorities\n"), 0o644), os.Symlink(file, link)); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, s, realSandbox(t), func(o *realiser.Options) { o.Fetch.CertFile = link })
+	for _, c := range []struct{ name, script, want string }{
+		{"with the network", "cat /etc/ssl/certs/ca-certificates.crt > $out", "authorities\n"},
+		{"without", "[ -e /etc/ssl ] || echo none > $out", ""},
+	} {
+		drv, _ := addFetch(t, s, "", c.want, func(d *derivation.Derivation) {
+			d.System, d.Builder, d.Args = "x86_64-linux", "/bin/sh", []string{"-c", c.script}
+			if c.want == "" {
+				d.Outputs["out"] = derivation.Output{}
+			}
+		})
+		if res := realise(t, r, drv); res.Status != result.Built {
+			t.Errorf("%s: %v: %v, %q", c.name, res.Status, res.Err, lastLines(res))
+		}
 	}
 }
 
