@@ -110,7 +110,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 // show prints what the user needs to know of an error: one line for each thing that failed, what its builder last said, and
 // what can be done.
 func (a *app) show(err error) {
-	fmt.Fprintf(a.Err, "error: %s\n", a.line(err))
+	fmt.Fprintf(a.Err, "error: %s\n", terminal.Clean(a.line(err)))
 	a.showLogs(err)
 }
 

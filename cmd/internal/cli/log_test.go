@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"larder/cmd/internal/cli"
+	"larder/test/fixture"
 )
 
 // TestLogOnTerminal: the log is raw in a pipe, and harmless on a terminal.
@@ -95,4 +96,23 @@ func TestLogSettings(t *testing.T) {
 	if got := l.ok("log", drv); got != "one\ntwo" {
 		t.Errorf("the log is %q", got)
 	}
+}
+
+// TestLogFromCache: what was not built here may have a log in a cache that real Nix wrote.
+func TestLogFromCache(t *testing.T) {
+	t.Parallel()
+	const top, leaf = "/nix/store/ay3wsp80c3i64rhlbwxc8ld8ws5kq0wp-top.drv", "/nix/store/vds695s5vacf87gpc6kqh7rngk328zbb-leaf"
+	caches := fixture.Unpack(t, "caches/plain.tar.zst")
+	l := newLarder(t)
+	l.options = []string{"--store-dir", "/nix/store", "--object-dir", l.dir + "/objects", "--state-dir", l.dir + "/state",
+		"--option", "substituters", "file://" + caches + "/plain/logs", "--option", "require-sigs", "false"}
+	l.ok("add", l.write("anything", "so that there is a store"))
+	if got := l.ok("log", top); got != "building top" {
+		t.Errorf("by derivation: %q", got)
+	}
+	if got := l.ok("log", leaf); got != "building leaf" {
+		t.Errorf("by output: %q", got)
+	}
+	l.fails(1, "not found", "log", "/nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-nowhere.drv")
+	l.fails(1, "not found", "log", "/nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-nowhere")
 }

@@ -41,18 +41,18 @@ where), or unknown. What has failed is remembered by the daemon, as long as it r
 // explain is an explanation in words.
 func explain(d store.Dir, e *realiser.Explanation, now time.Time) string {
 	var b strings.Builder
-	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say := func(format string, args ...any) { fmt.Fprintln(&b, terminal.Clean(fmt.Sprintf(format, args...))) }
 	say("%s is %s", d.Join(e.Path), e.State)
 	for _, g := range e.Goals {
 		say("  %s", goalLine(d, &g, now))
 		for _, l := range g.LastLines {
-			say("    > %s", terminal.Clean(l))
+			say("    > %s", l)
 		}
 	}
 	if f := e.Failure; f != nil {
 		say("  failed %s ago (%s): %s", now.Sub(f.Time).Round(time.Second), f.Status, oneLine(f.Error))
 		for _, l := range f.LastLines {
-			say("    > %s", terminal.Clean(l))
+			say("    > %s", l)
 		}
 		if f.LogPath != "" {
 			say("  the whole log: larder log %s", d.Join(f.Drv))

@@ -15,6 +15,8 @@ import (
 	"larder/store/cache/program"
 )
 
+var _ realiser.LogSource = (*cache.Cache)(nil)
+
 // substituter is a source of the realiser that has to be closed.
 type substituter interface {
 	realiser.Substituter
