@@ -182,7 +182,7 @@ func (n *nixBeside) compare(t *testing.T, r *realiser.Realiser, s *local.Store, 
 			t.Fatal(err)
 		}
 		if got.NarHash.Text(store.SRI) != want.NarHash || got.NarSize != want.NarSize ||
-			!slices.Equal(store.SortPaths(got.References), parsePaths(t, want.References)) {
+			!slices.Equal(store.SortPaths(got.References), parsePaths(t, want.References)) || got.CA.String() != want.Ca {
 			diff, _ := exec.Command("diff", "-r", filepath.Join(n.dir, want.Path), s.ObjectPath(got.Path)).Output()
 			t.Errorf("%s is %+v\nwant %+v\n%s", want.Path, got, want, diff)
 		}

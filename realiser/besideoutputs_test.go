@@ -1,0 +1,48 @@
+package realiser_test
+
+import "testing"
+
+// TestTakesOutputsLikeNix builds derivations with real Nix and with Larder: floating
+// and fixed outputs, and checks of outputs.
+func TestTakesOutputsLikeNix(t *testing.T) {
+	t.Parallel()
+	n, box, s := newNixBeside(t), realSandbox(t), openStore(t)
+	r := open(t, s, box, nil)
+	for _, c := range []struct{ attr, fails string }{
+		{"ca-everywhere", ""},
+		{"ca-big", ""},
+		{"ca-chain", ""},
+		{"ca-apart", ""},
+		{"ca-links", ""},
+		{"ca-symlink", ""},
+		{"ca-empty", ""},
+		{"ca-sha512", ""},
+		{"ca-md5", ""},
+		{"ca-flat-run", "should be a non-executable regular file since recursive hashing is not enabled (outputHashMode=flat)"},
+		{"ca-flat-link", "should be a non-executable regular file since recursive hashing is not enabled (outputHashMode=flat)"},
+		{"ca-circle", "cycle detected in build of '/nix/store/"},
+		{"ca-checked", ""},
+		{"ca-forbidden", "is not allowed to refer to the following paths:"},
+		{"fixed-flat-md5", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"fixed-flat-sha512", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"fixed-tree-md5", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"fixed-tree-sha512", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"fixed-self", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"fixed-self-flat", "hash mismatch in fixed-output derivation '/nix/store/"},
+		{"sizes", ""},
+		{"size-of-second", "-size-of-second-lib' is too large at "},
+		{"closure-of-second", "closure of path '/nix/store/"},
+		{"allowed-chain", "is not allowed to refer to the following paths:"},
+		{"allowed-whole", ""},
+		{"disallowed-chain", "is not allowed to refer to the following paths:"},
+		{"disallowed-self", "is not allowed to refer to the following paths:"},
+		{"disallowed-self-requisite", ""},
+		{"structured-self-requisite", "is not allowed to refer to the following paths:"},
+		{"structured-through-sibling", "is not allowed to refer to the following paths:"},
+		{"structured-sibling-allowed", ""},
+		{"no-specifier", "derivation contains an illegal reference specifier 'ou'"},
+		{"path-in-store", "derivation contains an illegal reference specifier '/nix/store/"},
+	} {
+		t.Run(c.attr, func(t *testing.T) { n.compare(t, r, s, "outputs.nix", c.attr, c.fails) })
+	}
+}
