@@ -23,6 +23,16 @@
 // outputs depend on every byte of it, so that it follows Nix's where one would do
 // it differently today.
 //
+// # Outputs
+//
+// An output whose path is known was made at that path, as the builder sees it, and
+// is read once. A floating one was made at a path that follows from the derivation.
+// Its final path follows from its content, in which its own path may occur: the
+// hash is taken as if that were zeros. Its references belong to what is hashed, so
+// that outputs are settled after those that they refer to. In the copy that is
+// registered the hash parts of the paths where things were made are replaced by
+// those of the final paths (Nix manual, "Content-addressing derivation outputs").
+//
 // # Logs
 //
 // A [Log] keeps the raw output in a file, and hands lines and messages ("@nix "

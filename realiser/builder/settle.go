@@ -9,15 +9,6 @@ import (
 	"larder/store"
 )
 
-// # How an output of a floating derivation gets its path
-//
-// It is made at a path that follows from the derivation. What its final path is
-// follows from its content, in which its own path may occur: its hash is taken as
-// if that were zeros. Its references must be known, too, so that outputs are
-// settled after those that they refer to. In each of them the hash parts of the
-// paths where things were made are replaced by those of their final paths (Nix
-// manual, "Content-addressing derivation outputs").
-
 // settleAll gives the outputs, which are in the order of their references, their
 // final paths.
 func (b *build) settleAll(outputs []*Output) error {
