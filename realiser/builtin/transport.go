@@ -11,6 +11,8 @@ import (
 	"net/url"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"larder/store/netrc"
 )
 
 const maxRedirects = 10
@@ -36,7 +38,7 @@ func newClient(o *FetchOptions) *http.Client {
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	return &http.Client{
-		Transport: &authenticator{next: transport, netrc: parseNetrc(string(o.Netrc))},
+		Transport: &netrc.Transport{Next: transport, Netrc: netrc.Parse(string(o.Netrc))},
 		// Also from https to http: what comes is checked against a hash.
 		CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 			if len(via) > maxRedirects {
@@ -69,36 +71,6 @@ func proxy(variables map[string]string) func(*http.Request) (*url.URL, error) {
 
 // ProxyVariables are the names that FetchOptions.Proxy may have.
 var ProxyVariables = []string{"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"}
-
-// authenticator gives each request the credentials that the netrc has for its host. Because this happens below the client,
-// which follows the redirects, a redirect to another host does not take them along.
-type authenticator struct {
-	next  http.RoundTripper
-	netrc netrc
-}
-
-func (a *authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Header.Get("Authorization") == "" && !downgraded(r) {
-		if e, ok := a.netrc.find(r.URL.Hostname()); ok {
-			r = r.Clone(r.Context())
-			r.SetBasicAuth(e.login, e.password)
-		}
-	}
-	return a.next.RoundTrip(r)
-}
-
-// downgraded reports whether a redirect from https led to r, which is in the clear.
-func downgraded(r *http.Request) bool {
-	if r.URL.Scheme == "https" {
-		return false
-	}
-	for via := r.Response; via != nil && via.Request != nil; via = via.Request.Response {
-		if via.Request.URL.Scheme == "https" {
-			return true
-		}
-	}
-	return false
-}
 
 // permanent reports whether another attempt would meet the same error.
 func permanent(err error) bool {

@@ -1,11 +1,13 @@
 package cache
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"larder/store"
+	"larder/store/netrc"
 )
 
 // Options say how caches are asked. The zero value works; it requires no signatures.
@@ -17,6 +19,10 @@ type Options struct {
 
 	// Client replaces the HTTP client. Its transport must not change bodies; ConnectTimeout is its own business then.
 	Client *http.Client
+	// Netrc has user names and passwords by host (netrc-file), and Authorities the certificates that servers must have
+	// (ssl-cert-file); nil: those of the system. With Client both are its own business.
+	Netrc       netrc.Netrc
+	Authorities *x509.CertPool
 	// UserAgent of HTTP requests; default "larder".
 	UserAgent string
 	// Attempts is how often something is tried in all (download-attempts); default 5.

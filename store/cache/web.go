@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"larder/store"
+	"larder/store/netrc"
 )
 
 const maxRedirects = 10
@@ -33,7 +34,7 @@ func newWeb(base *url.URL, o *Options) *web {
 	w := &web{base: base, opt: o, client: o.Client, slots: make(chan struct{}, o.Connections)}
 	w.outage.lasts = o.DownTime
 	if w.client == nil {
-		w.client = &http.Client{Transport: newTransport(o), CheckRedirect: checkRedirect}
+		w.client = &http.Client{Transport: &netrc.Transport{Next: newTransport(o), Netrc: o.Netrc}, CheckRedirect: checkRedirect}
 	}
 	return w
 }
@@ -43,6 +44,7 @@ func newTransport(o *Options) *http.Transport {
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: o.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    o.ConnectTimeout,
+		TLSClientConfig:        &tls.Config{RootCAs: o.Authorities},
 		ForceAttemptHTTP2:      true,
 		DisableCompression:     true, // ranges are of the bytes as they are sent
 		MaxIdleConnsPerHost:    o.Connections,

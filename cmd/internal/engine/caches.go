@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
 	"larder/cmd/internal/config"
 	"larder/store"
 	"larder/store/cache"
+	"larder/store/netrc"
 )
 
 // CacheOptions are what a configuration says about binary caches, without a memory of answers.
@@ -29,8 +33,58 @@ func CacheOptions(c *config.Config) (cache.Options, error) {
 		}
 		keys[k.Name] = append(keys[k.Name], k)
 	}
+	var err error
+	if o.Netrc, err = readNetrc(c.NetrcFile); err != nil {
+		return o, fmt.Errorf("setting netrc-file: %w", err)
+	}
+	if o.Authorities, err = readAuthorities(c.SSLCertFile); err != nil {
+		return o, fmt.Errorf("setting ssl-cert-file: %w", err)
+	}
 	o.Policy = cache.Policy{Keys: keys, RequireSigs: c.RequireSigs}
 	return o, nil
+}
+
+const (
+	maxNetrc       = 1 << 20  // bytes
+	maxAuthorities = 16 << 20 // bytes
+)
+
+// readNetrc reads a netrc file. One that is not there, or is for somebody else, says nothing.
+func readNetrc(name string) (netrc.Netrc, error) {
+	text, err := readFile(name, maxNetrc)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return netrc.Netrc{}, nil
+	}
+	return netrc.Parse(string(text)), err
+}
+
+// readAuthorities reads certificates, PEM. Without the file they are those of the system: nil.
+func readAuthorities(name string) (*x509.CertPool, error) {
+	text, err := readFile(name, maxAuthorities)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificates in it", name)
+	}
+	return pool, nil
+}
+
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", name, limit)
+	}
+	return text, err
 }
 
 // orUnlimited: 0 stands for no limit in the configuration, and for the default in the library.

@@ -1,29 +1,31 @@
-package builtin
+// Package netrc knows user names and passwords by host: ftp(1), and curl's manual, "netrc". [Transport] gives them to HTTP
+// requests.
+package netrc
 
 import "strings"
 
-// netrc is the contents of a netrc file: ftp(1), and curl's manual, "netrc".
-type netrc []netrcEntry
+// Netrc is the contents of a netrc file. It does not change, and may be used concurrently; the zero value has nothing.
+type Netrc struct{ entries []entry }
 
-type netrcEntry struct {
+type entry struct {
 	machine         string
 	any             bool // "default": for every machine
 	login, password string
 }
 
-// parseNetrc reads the words that matter. As for curl nothing is an error: words that mean nothing are passed over, what is
+// Parse reads the words that matter. As for curl nothing is an error: words that mean nothing are passed over, what is
 // missing is empty.
-func parseNetrc(text string) netrc {
-	var entries netrc
-	w := netrcWords{rest: text}
+func Parse(text string) Netrc {
+	var entries []entry
+	w := words{rest: text}
 	for word, ok := w.next(); ok; word, ok = w.next() {
 		switch word {
 		case "machine":
 			name, _ := w.next()
-			entries = append(entries, netrcEntry{machine: name})
+			entries = append(entries, entry{machine: name})
 			continue
 		case "default":
-			entries = append(entries, netrcEntry{any: true})
+			entries = append(entries, entry{any: true})
 			continue
 		case "macdef":
 			w.skipMacro()
@@ -43,28 +45,28 @@ func parseNetrc(text string) netrc {
 			last.password = value
 		}
 	}
-	return entries
+	return Netrc{entries}
 }
 
-// find returns the first entry for a host, or the default.
-func (n netrc) find(host string) (netrcEntry, bool) {
-	for _, e := range n {
+// Find returns what the first entry for a host says, or the default before it; false if that is nothing.
+func (n Netrc) Find(host string) (login, password string, ok bool) {
+	for _, e := range n.entries {
 		if e.any || strings.EqualFold(e.machine, host) {
-			return e, e.login != "" || e.password != ""
+			return e.login, e.password, e.login != "" || e.password != ""
 		}
 	}
-	return netrcEntry{}, false
+	return "", "", false
 }
 
-// netrcWords splits at white space. A word in double quotes may have some, and \", \\, \n, \r, \t. A word that begins with "#"
+// words splits at white space. A word in double quotes may have some, and \", \\, \n, \r, \t. A word that begins with "#"
 // begins a comment.
-type netrcWords struct{ rest string }
+type words struct{ rest string }
 
-const netrcSpace = " \t\r\n\f\v"
+const space = " \t\r\n\f\v"
 
-func (w *netrcWords) next() (word string, ok bool) {
+func (w *words) next() (word string, ok bool) {
 	for {
-		w.rest = strings.TrimLeft(w.rest, netrcSpace)
+		w.rest = strings.TrimLeft(w.rest, space)
 		if !strings.HasPrefix(w.rest, "#") {
 			break
 		}
@@ -76,7 +78,7 @@ func (w *netrcWords) next() (word string, ok bool) {
 	if w.rest[0] == '"' {
 		return w.quoted(), true
 	}
-	end := strings.IndexAny(w.rest, netrcSpace)
+	end := strings.IndexAny(w.rest, space)
 	if end < 0 {
 		end = len(w.rest)
 	}
@@ -84,7 +86,7 @@ func (w *netrcWords) next() (word string, ok bool) {
 	return word, true
 }
 
-func (w *netrcWords) quoted() string {
+func (w *words) quoted() string {
 	var word strings.Builder
 	for i := 1; i < len(w.rest); i++ {
 		c := w.rest[i]
@@ -109,12 +111,12 @@ func (w *netrcWords) quoted() string {
 	return word.String()
 }
 
-func (w *netrcWords) skipLine() {
+func (w *words) skipLine() {
 	_, w.rest, _ = strings.Cut(w.rest, "\n")
 }
 
 // skipMacro passes over a macro, which an empty line ends.
-func (w *netrcWords) skipMacro() {
+func (w *words) skipMacro() {
 	for {
 		line, rest, found := strings.Cut(w.rest, "\n")
 		w.rest = rest
@@ -122,7 +124,7 @@ func (w *netrcWords) skipMacro() {
 			return
 		}
 		// The first line is what is left of the one with "macdef NAME".
-		if strings.Trim(line, netrcSpace) == "" {
+		if strings.Trim(line, space) == "" {
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package builtin
+package netrc
 
 import (
 	"strings"
@@ -21,7 +21,7 @@ unknown word
 machine bare.example
 default login anonymous password guest
 machine late.example login never password reached`
-	n := parseNetrc(text)
+	n := Parse(text)
 	for host, want := range map[string]string{
 		"one.example":   "me:secret",
 		"ONE.EXAMPLE":   "me:secret",
@@ -34,17 +34,17 @@ machine late.example login never password reached`
 		"":              "anonymous:guest",
 	} {
 		got := "none"
-		if e, ok := n.find(host); ok {
-			got = e.login + ":" + e.password
+		if login, password, ok := n.Find(host); ok {
+			got = login + ":" + password
 		}
 		if got != want {
 			t.Errorf("%s: %q, want %q", host, got, want)
 		}
 	}
-	if _, ok := parseNetrc("machine a login b password c").find("d"); ok {
+	if _, _, ok := Parse("machine a login b password c").Find("d"); ok {
 		t.Error("credentials for a host that is not there")
 	}
-	if _, ok := parseNetrc("login b password c machine").find(""); ok {
+	if _, _, ok := Parse("login b password c machine").Find(""); ok {
 		t.Error("credentials without a machine")
 	}
 }
@@ -57,16 +57,16 @@ func FuzzNetrc(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		n := parseNetrc(text)
-		if len(n) > strings.Count(text, "machine")+strings.Count(text, "default") && !strings.Contains(text, "\"") {
-			t.Errorf("%d entries", len(n))
+		n := Parse(text)
+		if len(n.entries) > strings.Count(text, "machine")+strings.Count(text, "default") && !strings.Contains(text, "\"") {
+			t.Errorf("%d entries", len(n.entries))
 		}
-		for _, e := range n {
+		for _, e := range n.entries {
 			// Nothing is longer than the text, and what is found is what was parsed.
 			if len(e.machine)+len(e.login)+len(e.password) > len(text) {
 				t.Errorf("%+v is longer than the text", e)
 			}
-			if found, ok := n.find(e.machine); ok && found.login == "" && found.password == "" {
+			if login, password, ok := n.Find(e.machine); ok && login == "" && password == "" {
 				t.Error("found nothing")
 			}
 		}
