@@ -1,6 +1,8 @@
 package config
 
 import (
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -27,6 +29,10 @@ type Config struct {
 	MaxJobs, Cores                 Count
 	KeepGoing, KeepFailed          bool
 	CacheFailures                  bool
+	Repeat                         Count
+	EnforceDeterminism             bool
+	RunDiffHook                    bool
+	DiffHook, PostBuildHook        string
 	Timeout, MaxSilentTime         time.Duration
 	MaxLogSize                     Size
 	LogLines                       Count
@@ -42,7 +48,9 @@ type Config struct {
 	SandboxBuildDir   string
 	SandboxDevShmSize string
 
+	EvalStore                    string
 	SecretKeyFiles               []string
+	AutoOptimise                 bool
 	KeepDerivations, KeepOutputs bool
 	MinFree, MaxFree             Size
 	MinFreeCheckInterval         time.Duration
@@ -67,4 +75,13 @@ type Origin struct {
 func (c *Config) Origin(name string) (Origin, bool) {
 	o, ok := c.origins[name]
 	return o, ok
+}
+
+// Text is all settings as a file would have them.
+func (c *Config) Text() string {
+	var b strings.Builder
+	for _, s := range Settings() {
+		fmt.Fprintf(&b, "%s = %s\n", s.Name, s.Get(c))
+	}
+	return b.String()
 }
