@@ -157,6 +157,8 @@ func (b *build) failedBuilder(ended *sandbox.Result) *result.BuildError {
 		what = fmt.Sprintf("failed due to signal %d (%s)", int(ended.Signal), ended.Signal)
 	}
 	switch {
+	case ended.Limit != "":
+		return b.failf(result.TransientFailure, "builder for '%s' %s; it had reached its %s", b.name, what, ended.Limit)
 	case b.diskFull():
 		return b.failf(result.TransientFailure, "builder for '%s' %s; possibly because the disk is full", b.name, what)
 	case b.fixed(): // a download, as a rule

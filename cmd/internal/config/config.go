@@ -44,9 +44,17 @@ type Config struct {
 	StartID, IDCount Count
 	UserPoolDir      string
 
-	SandboxPaths      []string
-	SandboxBuildDir   string
-	SandboxDevShmSize string
+	Sandbox                                string // true, false or relaxed
+	SandboxPaths                           []string
+	SandboxBuildDir                        string
+	SandboxDevShmSize                      string
+	AllowedImpureHostDeps                  []string
+	PreBuildHook                           string
+	FilterSyscalls, AllowNewPrivileges     bool
+	ImpersonateLinux26, UseCgroups         bool
+	CgroupDir                              string
+	BuildMemoryLimit                       Size
+	BuildProcessesLimit, BuildPercentOfCPU Count
 
 	EvalStore                    string
 	SecretKeyFiles               []string

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -214,7 +215,7 @@ func TestDocumentation(t *testing.T) {
 	for _, s := range config.Settings() {
 		def := "`" + s.Default + "`"
 		switch {
-		case s.Name == "system":
+		case slices.Contains([]string{"system", "extra-platforms", "system-features"}, s.Name):
 			def = "this machine's"
 		case s.Default == "":
 			def = "empty"

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"path"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -93,11 +92,11 @@ var table = []Setting{
 	{Name: "system", Default: thisSystem(), check: checkWord,
 		Doc:   "The system that builds happen for on this machine.",
 		field: func(c *Config) any { return &c.System }},
-	{Name: "extra-platforms", Default: "",
-		Doc:   "Further systems that this machine runs, such as i686-linux.",
+	{Name: "extra-platforms", Default: strings.Join(extraPlatforms(), " "),
+		Doc:   "Further systems that this machine builds for. By itself it knows that an x86_64-linux runs i686-linux, and of which of the levels x86_64-v1-linux to x86_64-v4-linux its processor is.",
 		field: func(c *Config) any { return &c.ExtraPlatforms }},
-	{Name: "system-features", Default: "benchmark big-parallel nixos-test",
-		Doc:   "What derivations may demand with requiredSystemFeatures.",
+	{Name: "system-features", Default: strings.Join(systemFeatures(), " "),
+		Doc:   "What derivations may demand with requiredSystemFeatures: benchmark, big-parallel and nixos-test, and kvm where /dev/kvm can be used. With kvm builders see /dev/kvm. With uid-range, which needs auto-allocate-uids and use-cgroups, those that demand it have 65536 user ids and are root among them.",
 		field: func(c *Config) any { return &c.SystemFeatures }},
 	{Name: "max-jobs", Aliases: []string{"build-max-jobs"}, Default: "1",
 		Doc:   "How many derivations are built at a time. \"auto\": one per processor.",
@@ -167,8 +166,11 @@ var table = []Setting{
 		field: func(c *Config) any { return &c.UserPoolDir }},
 
 	// Sandbox.
+	{Name: "sandbox", Aliases: []string{"build-use-chroot", "build-use-sandbox"}, Default: "true", check: checkSandbox,
+		Doc:   "Whether builders are kept from the files and the network of this machine: true, false, or relaxed, which exempts fixed-output derivations and those that have __noChroot. All others with __noChroot are refused. Whoever is exempt has a process namespace of his own and the store directory to write in all the same.",
+		field: func(c *Config) any { return &c.Sandbox }},
 	{Name: "sandbox-paths", Aliases: []string{"build-chroot-dirs", "build-sandbox-paths"}, Default: "", check: checkSandboxPath,
-		Doc:   "Files and directories of this machine that every build sees, each as INSIDE=OUTSIDE or just PATH. A ? at the end: only if it exists.",
+		Doc:   "Files and directories of this machine that every build sees, each as INSIDE=OUTSIDE or just PATH. A ? at the end: only if it exists. Directories can be written as far as their permissions allow. Of store paths the closure comes along.",
 		field: func(c *Config) any { return &c.SandboxPaths }},
 	{Name: "sandbox-build-dir", Default: "/build", check: checkAbsolute,
 		Doc:   "Where a builder sees its build directory.",
@@ -176,6 +178,36 @@ var table = []Setting{
 	{Name: "sandbox-dev-shm-size", Default: "50%", check: checkWord,
 		Doc:   "The size of /dev/shm inside the sandbox, as tmpfs has it: 50%, 1g.",
 		field: func(c *Config) any { return &c.SandboxDevShmSize }},
+	{Name: "allowed-impure-host-deps", Default: "", check: checkAbsolute,
+		Doc:   "Paths that a derivation may ask to see with __impureHostDeps, and with them all below.",
+		field: func(c *Config) any { return &c.AllowedImpureHostDeps }},
+	{Name: "pre-build-hook", Default: "", check: checkAbsolute,
+		Doc:   "A program that is run before each build, with the derivation's path and, if the build is sandboxed, the directory of the build. It may print the line extra-sandbox-paths, then lines as in sandbox-paths without ?, then an empty line.",
+		field: func(c *Config) any { return &c.PreBuildHook }},
+	{Name: "filter-syscalls", Default: "true",
+		Doc:   "Whether builders are kept from making setuid and setgid files, and from setting extended attributes.",
+		field: func(c *Config) any { return &c.FilterSyscalls }},
+	{Name: "allow-new-privileges", Default: "false",
+		Doc:   "Whether builders may get privileges by running setuid programs.",
+		field: func(c *Config) any { return &c.AllowNewPrivileges }},
+	{Name: "impersonate-linux-26", Aliases: []string{"build-impersonate-linux-26"}, Default: "false",
+		Doc:   "Whether the kernel tells builders that it is Linux 2.6.",
+		field: func(c *Config) any { return &c.ImpersonateLinux26 }},
+	{Name: "use-cgroups", Default: "false",
+		Doc:   "Whether each build gets a control group of its own (version 2), which counts exactly what it uses.",
+		field: func(c *Config) any { return &c.UseCgroups }},
+	{Name: "cgroup-dir", Default: "", check: checkAbsolute,
+		Doc:   "The control group (a directory of version 2) in which those of builds are made. Empty: the one that Larder runs in, if systemd has marked it as delegated.",
+		field: func(c *Config) any { return &c.CgroupDir }},
+	{Name: "build-memory-limit", Default: "0",
+		Doc:   "How much memory a build may have, by a control group. A build that needs more is killed. 0: no limit.",
+		field: func(c *Config) any { return &c.BuildMemoryLimit }},
+	{Name: "build-processes-limit", Default: "0",
+		Doc:   "How many processes and threads a build may have, by a control group. 0: no limit.",
+		field: func(c *Config) any { return &c.BuildProcessesLimit }},
+	{Name: "build-cpu-limit", Default: "0",
+		Doc:   "How much processor time a build gets, in percent of one processor, by a control group. 0: no limit.",
+		field: func(c *Config) any { return &c.BuildPercentOfCPU }},
 
 	// Store.
 	{Name: "secret-key-files", Default: "", check: checkAbsolute,
@@ -204,14 +236,6 @@ var table = []Setting{
 		field: func(c *Config) any { return &c.AllowedUsers }},
 }
 
-func thisSystem() string {
-	arch := map[string]string{"amd64": "x86_64", "386": "i686", "arm64": "aarch64"}[runtime.GOARCH]
-	if arch == "" {
-		arch = runtime.GOARCH
-	}
-	return arch + "-" + runtime.GOOS
-}
-
 func checkAbsolute(s string) error {
 	if s != "" && (!path.IsAbs(s) || path.Clean(s) != s || strings.ContainsRune(s, 0)) {
 		return fmt.Errorf("%q is not an absolute path in its shortest form", s)
@@ -232,6 +256,16 @@ func checkPublicKey(s string) error {
 func checkWord(s string) error {
 	if s == "" || strings.ContainsAny(s, " \t\x00") {
 		return fmt.Errorf("%q is not a single word", s)
+	}
+	return nil
+}
+
+func checkSandbox(s string) error {
+	if s == "relaxed" {
+		return nil
+	}
+	if parseBool(new(bool), s) != nil {
+		return fmt.Errorf("%q is none of true, false and relaxed", s)
 	}
 	return nil
 }

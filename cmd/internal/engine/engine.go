@@ -104,9 +104,7 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 		NetrcFile: c.NetrcFile, CertFile: c.SSLCertFile, HashedMirrors: c.HashedMirrors, UserAgent: "larder/" + e.opt.Version,
 		Attempts: int(c.DownloadAttempts), ConnectTimeout: c.ConnectTimeout, StallTimeout: c.StallTimeout,
 	}
-	if len(c.ExtraPlatforms) > 0 {
-		o.ExtraPlatforms = c.ExtraPlatforms
-	}
+	o.ExtraPlatforms = append([]string{}, c.ExtraPlatforms...) // none is none
 	if c.CacheFailures && !e.opt.ReadOnly {
 		o.FailureCache = e.store
 	}
@@ -135,7 +133,8 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	for _, s := range e.sources {
 		o.Substituters = append(o.Substituters, s)
 	}
-	e.sandbox = &sandbox{devShmSize: c.SandboxDevShmSize}
+	o.SandboxMode, o.AllowedImpureHostDeps, o.PreBuildHook = sandboxMode(c), c.AllowedImpureHostDeps, c.PreBuildHook
+	e.sandbox = &sandbox{config: c}
 	if o.Users.Lends() { // else builders could make mount points of their own that look like ours
 		e.sandbox.mountPoints = filepath.Join(e.store.StateDir(), "mount-points")
 	}

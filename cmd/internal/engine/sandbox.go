@@ -8,13 +8,14 @@ import (
 
 	"larder/cmd/internal/config"
 	"larder/realiser"
+	"larder/realiser/builder"
 	spec "larder/sandbox"
 	"larder/sandbox/linux"
 )
 
 // sandbox is the runner of builds. It starts with the first one, and adds to each what the configuration says.
 type sandbox struct {
-	devShmSize string
+	config *config.Config
 	// mountPoints is where mount points are kept between builds; it helps if that is on the file system of the objects.
 	mountPoints string
 
@@ -31,7 +32,7 @@ func (s *sandbox) started() (*linux.Runner, error) {
 	}
 	var err error
 	if s.runner == nil {
-		s.runner, err = linux.New(linux.Options{MountPoints: s.mountPoints})
+		s.runner, err = linux.New(linux.Options{MountPoints: s.mountPoints, Cgroup: s.config.CgroupDir})
 	}
 	return s.runner, err
 }
@@ -42,8 +43,19 @@ func (s *sandbox) Run(ctx context.Context, b *spec.Spec, log io.Writer) (*spec.R
 	if err != nil {
 		return nil, err
 	}
-	b.DevShmSize = s.devShmSize
+	s.configure(b)
 	return runner.Run(ctx, b, log)
+}
+
+// configure adds what is the same for all builds. A derivation has no say in it.
+func (s *sandbox) configure(b *spec.Spec) {
+	c := s.config
+	b.DevShmSize = c.SandboxDevShmSize
+	b.NoSyscallFilter, b.AllowNewPrivileges, b.ImpersonateLinux26 = !c.FilterSyscalls, c.AllowNewPrivileges, c.ImpersonateLinux26
+	b.Cgroup = spec.Cgroup{
+		Use: c.UseCgroups, Memory: int64(c.BuildMemoryLimit), Processes: int64(c.BuildProcessesLimit),
+		CPU: int64(c.BuildPercentOfCPU) * 10, // thousandths
+	}
 }
 
 // Close ends the runner.
@@ -55,6 +67,17 @@ func (s *sandbox) Close() error {
 		return nil
 	}
 	return s.runner.Close()
+}
+
+// sandboxMode is the setting sandbox, which the table has checked.
+func sandboxMode(c *config.Config) builder.SandboxMode {
+	switch c.Sandbox {
+	case "relaxed":
+		return builder.SandboxRelaxed
+	case "false", "no", "0":
+		return builder.SandboxNever
+	}
+	return builder.SandboxAlways
 }
 
 func sandboxMounts(list []string) ([]spec.Mount, error) {
