@@ -17,6 +17,8 @@
 // The launcher has the next set-up process ready before it is asked for (a spare), because starting a program and
 // a network namespace is more than half the cost of a launch.
 //
+// For a builtin builder the set-up process becomes this program once more, with the rights of a builder (builtin.go).
+//
 // # Identities
 //
 // One user id and one group id, besides supplementary groups, exist in a build's user namespace, the builder's. Outside they are HostUID and HostGID. A file
