@@ -2,6 +2,7 @@ package builder
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -38,7 +39,7 @@ func (b *build) builtin() (name string, ok bool) {
 	return strings.CutPrefix(b.Drv.Builder, builtin.Prefix)
 }
 
-// callBuiltin tells the sandbox to run a builtin builder, and that what it needs to know.
+// callBuiltin tells the sandbox to run a builtin builder, and gives it what it needs to know.
 func (b *build) callBuiltin(s *sandbox.Spec, name string) (err error) {
 	in := &builtin.Input{Attributes: b.attributes(), Network: s.Network}
 	if out, ok := b.Outputs["out"]; ok {
@@ -86,10 +87,14 @@ func (b *build) secret(path string) []byte {
 	var text []byte
 	if err == nil {
 		defer f.Close()
-		text, err = io.ReadAll(io.LimitReader(f, limit))
+		text, err = io.ReadAll(io.LimitReader(f, limit+1))
+	}
+	if err == nil && len(text) > limit {
+		err = fmt.Errorf("%s is longer than %d bytes", path, limit)
 	}
 	if err != nil {
 		b.opt.Logger.Warn("a file of the settings is passed over", "err", err)
+		return nil
 	}
 	return text
 }
