@@ -93,10 +93,16 @@ func (b *build) placeholders() *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// writeFile makes a file in the build directory, before the builder runs.
+// writeFile makes a file in the build directory, before the builder runs. There is
+// none of that name yet, not even a symlink to somewhere else.
 func (b *build) writeFile(name, text string) error {
 	path := filepath.Join(b.scratch.build, name)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil { // whatever our umask is
 		return err
 	}
 	return b.user.Own(path)

@@ -1,7 +1,11 @@
 package builder
 
 import (
+	"errors"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"larder/store"
@@ -54,5 +58,23 @@ func TestImpureEnvVars(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A file for the builder is never written through what lies there already.
+func TestFilesForBuildersAreNew(t *testing.T) {
+	b := prepare(t, nil, nil, nil)
+	victim := filepath.Join(t.TempDir(), "victim")
+	if err := os.Symlink(victim, filepath.Join(b.scratch.build, "graph")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.writeFile("graph", "text"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a symlink was there: %v", err)
+	}
+	if _, err := os.Lstat(victim); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what it points at: %v", err)
+	}
+	if err := b.writeFile("new", "text"); err != nil || b.readFile(t, "new") != "text" {
+		t.Errorf("a new file: %v", err)
 	}
 }

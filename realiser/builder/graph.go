@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -134,9 +135,13 @@ func registration(dir store.Dir, infos []*store.PathInfo) string {
 }
 
 // pathInfosJSON is what Nix tells about a closure in structured attributes.
-func pathInfosJSON(dir store.Dir, infos []*store.PathInfo) []any {
+func pathInfosJSON(ctx context.Context, dir store.Dir, infos []*store.PathInfo) ([]any, error) {
+	sizes, err := closureSizes(ctx, infos)
+	if err != nil {
+		return nil, err
+	}
 	list := make([]any, len(infos))
-	for i, size := range closureSizes(infos) {
+	for i, size := range sizes {
 		info := infos[i]
 		refs := make([]any, len(info.References))
 		for n, r := range store.SortPaths(info.References) {
@@ -149,11 +154,11 @@ func pathInfosJSON(dir store.Dir, infos []*store.PathInfo) []any {
 		}
 		list[i] = about
 	}
-	return list
+	return list, nil
 }
 
 // closureSizes sums up the sizes of each path's closure, which must be among infos.
-func closureSizes(infos []*store.PathInfo) []uint64 {
+func closureSizes(ctx context.Context, infos []*store.PathInfo) ([]uint64, error) {
 	index := make(map[store.StorePath]int, len(infos))
 	for i, info := range infos {
 		index[info.Path] = i
@@ -168,6 +173,9 @@ func closureSizes(infos []*store.PathInfo) []uint64 {
 	seen := make([]int, len(infos)) // the last path whose closure was found to have it, counted from 1
 	var todo []int
 	for root := range infos {
+		if ctx.Err() != nil { // a large graph takes a while
+			return nil, context.Cause(ctx)
+		}
 		todo = append(todo[:0], root)
 		seen[root] = root + 1
 		for len(todo) > 0 {
@@ -182,5 +190,5 @@ func closureSizes(infos []*store.PathInfo) []uint64 {
 			}
 		}
 	}
-	return sizes
+	return sizes, nil
 }

@@ -28,7 +28,9 @@ func (b *build) writeAttrs(env map[string]string) error {
 		if err != nil {
 			return err
 		}
-		attrs[g.Name] = pathInfosJSON(b.dir, infos)
+		if attrs[g.Name], err = pathInfosJSON(b.ctx, b.dir, infos); err != nil {
+			return err
+		}
 	}
 	rewrite := b.placeholders()
 	for _, file := range []struct{ name, variable, text string }{

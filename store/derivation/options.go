@@ -87,23 +87,31 @@ func (o *Options) DiscardReferences(output string) bool { return o.discard[outpu
 // unsafeDiscardReferences and ignoreSelfRefs are known.
 func (drv *Derivation) Options() (*Options, error) {
 	o := &Options{}
-	text, structured := drv.StructuredAttrs()
-	if !structured {
-		if err := drv.readEnvOptions(o); err != nil {
-			return nil, err
-		}
-		return o, nil
-	}
 	var err error
+	if text, structured := drv.StructuredAttrs(); structured {
+		err = drv.readAttrOptions(o, text)
+	} else {
+		err = drv.readEnvOptions(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range o.BuildReferencesGraphs {
+		if slices.ContainsFunc(o.ReferencesGraphs, func(h Graph) bool { return h.Name == g.Name }) {
+			return nil, &InvalidError{Name: drv.Name, Reason: fmt.Sprintf("two references graphs have the name '%s'", shorten(g.Name))}
+		}
+	}
+	return o, nil
+}
+
+// readAttrOptions reads structured attributes.
+func (drv *Derivation) readAttrOptions(o *Options, text []byte) (err error) {
 	if o.Structured, err = decodeAttrs(text); err != nil {
-		return nil, &AttributeError{Name: drv.Name, Attribute: jsonVariable, Reason: fmt.Sprintf("can't be read: %v", err)}
+		return &AttributeError{Name: drv.Name, Attribute: jsonVariable, Reason: fmt.Sprintf("can't be read: %v", err)}
 	}
 	a := &attributes{drv: drv.Name, values: o.Structured}
 	a.readOptions(o)
-	if a.err != nil {
-		return nil, a.err
-	}
-	return o, nil
+	return a.err
 }
 
 // readEnvOptions reads the environment, in which every value is a string: true is

@@ -146,6 +146,8 @@ func TestOptionsRefused(t *testing.T) {
 	} {
 		checkRefused(t, withAttrs(c.json), c.json, c.want)
 	}
+	twice := withEnv(map[string]string{"exportReferencesGraph": "a p b p", "exportBuildReferencesGraph": "b q"})
+	checkRefused(t, twice, "a name twice", "derivation x: two references graphs have the name 'b'")
 	for env, want := range map[string]string{
 		"a":                             "odd number of tokens in '%s': 'a'",
 		"a p b":                         "odd number of tokens in '%s': 'a p b'",
