@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"larder/store"
+	"larder/store/derivation"
 )
 
 // Plan says what realising some targets would take.
@@ -166,6 +167,17 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 	if err != nil {
 		return f, err
 	}
+	if len(t.Through) > 0 {
+		// What comes after it can't be known before it is here.
+		f.next = []Target{{Drv: t.Drv, Outputs: t.Through[:1]}}
+		if made := known[t.Through[0]]; made.IsDerivation() {
+			if valid, err := p.valid(ctx, made); !valid || err != nil {
+				return f, err
+			}
+			f.next = append(f.next, Target{Drv: made, Through: t.Through[1:], Outputs: t.Outputs})
+		}
+		return f, nil
+	}
 	var wanted []store.StorePath
 	allKnown := true
 	for name := range drv.Outputs {
@@ -209,9 +221,7 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 		f.next = append(f.next, Target{Path: src})
 	}
 	for input := range drv.InputDrvs {
-		if needed := drv.Use(input).Needed(); len(needed) > 0 {
-			f.next = append(f.next, Target{Drv: input, Outputs: needed})
-		}
+		f.next = append(f.next, usedTargets(input, nil, drv.Use(input))...)
 	}
 	return f, nil
 }
@@ -259,4 +269,15 @@ func (p *planner) queryRealisation(ctx context.Context, d *drvRun, id store.DrvO
 		}
 	}
 	return path, false
+}
+
+// usedTargets are the targets that stand for what is used of a derivation.
+func usedTargets(drv store.StorePath, through []string, use derivation.Use) (targets []Target) {
+	if len(use.Outputs) > 0 {
+		targets = append(targets, Target{Drv: drv, Through: through, Outputs: use.Outputs})
+	}
+	for name, next := range use.Dynamic {
+		targets = append(targets, usedTargets(drv, append(slices.Clone(through), name), next)...)
+	}
+	return targets
 }

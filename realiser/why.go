@@ -40,11 +40,10 @@ type Source struct {
 // nor on its way.
 func (r *Realiser) Why(ctx context.Context, p store.StorePath) (*Explanation, error) {
 	e := &Explanation{Path: p}
-	derivers, err := r.store.ValidDerivers(ctx, p)
-	if err != nil {
+	var err error
+	if e.Derivers, err = r.derivers(ctx, p); err != nil {
 		return nil, err
 	}
-	e.Derivers = store.SortPaths(derivers)
 	valid, err := r.valid(ctx, p)
 	if err != nil {
 		return nil, err

@@ -19,6 +19,10 @@ type realiseFlags struct {
 	dryRun, keepGoing bool
 	jobs              string
 	root              string
+	check, repair     bool
+	rounds            int
+	keepFailed        bool
+	evalStore         string
 }
 
 func (a *app) realiseCommand() *cobra.Command {
@@ -37,6 +41,14 @@ With --dry-run prints what would be built and fetched, and does nothing of it.`,
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "only say what would be done")
 	c.Flags().BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the rest when something fails")
 	c.Flags().StringVarP(&f.jobs, "max-jobs", "j", "", "build `N` derivations at a time, or \"auto\"")
+	c.Flags().StringVar(&f.evalStore, "eval-store", "", "take derivations and their sources from the Larder store in the state directory `DIR`, too")
+	c.Flags().BoolVar(&f.check, "check", false, "build once more what is valid, and compare")
+	c.Flags().BoolVar(&f.repair, "repair", false, "repair what is damaged, also of what the paths refer to")
+	c.Flags().IntVar(&f.rounds, "rounds", 0, "run each build `N` times, and compare")
+	c.Flags().BoolVarP(&f.keepFailed, "keep-failed", "K", false, "keep the build directories of builds that fail, and their outputs")
+	c.MarkFlagsMutuallyExclusive("check", "repair")
+	c.MarkFlagsMutuallyExclusive("check", "dry-run")
+	c.MarkFlagsMutuallyExclusive("repair", "dry-run")
 	c.Flags().StringVar(&f.root, "add-root", "", "make the symlink `LINK` to the result, and a GC root; further results get LINK-2, …")
 	return c
 }
@@ -47,6 +59,9 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 			return err
 		}
 		a.flags.options = append(a.flags.options, "max-jobs", f.jobs)
+	}
+	if f.evalStore != "" {
+		a.flags.options = append(a.flags.options, "eval-store", a.absolute(f.evalStore))
 	}
 	c, err := a.settings()
 	if err != nil {
