@@ -181,5 +181,8 @@ func (a *app) showLogs(err error) {
 		if b.KeptDir != "" {
 			fmt.Fprintf(a.Err, "  the build directory was kept: %s\n", b.KeptDir)
 		}
+		if b.KeptOutputs != "" {
+			fmt.Fprintf(a.Err, "  its outputs were kept: %s\n", b.KeptOutputs)
+		}
 	})
 }

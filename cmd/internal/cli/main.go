@@ -132,7 +132,7 @@ Exit status: 0 success; 1 failure; of realise 100 a build failed, 101 a build ti
 	add("store", a.realiseCommand(), a.addCommand(), a.derivationCommand(), a.pathInfoCommand(), a.queryCommand(),
 		a.logCommand(), a.whyCommand())
 	add("share", a.cacheCommand(), a.narCommand(), a.keyCommand())
-	add("admin", a.gcCommand(), a.rootsCommand(), a.failuresCommand(), a.configCommand(), a.versionCommand())
+	add("admin", a.gcCommand(), a.storeCommand(), a.rootsCommand(), a.failuresCommand(), a.configCommand(), a.versionCommand())
 	finishBuiltin(root)
 	return root
 }

@@ -33,7 +33,11 @@ func (a *app) realiseCommand() *cobra.Command {
 		Long: `Makes store paths valid, with all that they refer to: substituted from a binary cache, else built. A derivation
 stands for all its outputs, or those after ^: DRV^out,dev. Prints the paths, one a line, when they are there.
 
-With --dry-run prints what would be built and fetched, and does nothing of it.`,
+With --dry-run prints what would be built and fetched, and does nothing of it.
+
+With --check derivations whose outputs are valid are built once more and compared with them; a difference is an error.
+With --repair the contents of the paths and of all that they refer to are looked at, and what is damaged is substituted
+or built again.`,
 		Example: "  larder realise /nix/store/2ndhd8xw8i2d4sdrl2fbvjdfdfdgs6p9-hello-2.12.1.drv^out",
 		Args:    atLeast(1, "a store path or a derivation"),
 		RunE:    func(c *cobra.Command, args []string) error { return a.realise(c.Context(), args, f) },
@@ -51,6 +55,16 @@ With --dry-run prints what would be built and fetched, and does nothing of it.`,
 	c.MarkFlagsMutuallyExclusive("repair", "dry-run")
 	c.Flags().StringVar(&f.root, "add-root", "", "make the symlink `LINK` to the result, and a GC root; further results get LINK-2, …")
 	return c
+}
+
+func (f *realiseFlags) mode() realiser.Mode {
+	switch {
+	case f.check:
+		return realiser.ModeCheck
+	case f.repair:
+		return realiser.ModeRepair
+	}
+	return realiser.ModeRealise
 }
 
 func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error {
@@ -81,7 +95,8 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 			return a.plan(ctx, s, targets)
 		}
 		show := progress.New(a.Err, a.progressOptions(s.Dir()))
-		outcome, err := s.Realise(ctx, caller(), control.RealiseRequest{Targets: targets, KeepGoing: f.keepGoing || c.KeepGoing}, a.watching(show))
+		q := control.RealiseRequest{Targets: targets, Mode: f.mode(), KeepGoing: f.keepGoing || c.KeepGoing, Rounds: f.rounds, KeepFailed: f.keepFailed}
+		outcome, err := s.Realise(ctx, caller(), q, a.watching(show))
 		show.Close()
 		if err != nil {
 			return err

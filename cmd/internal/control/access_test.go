@@ -1,10 +1,15 @@
 package control
 
 import (
+	"context"
+	"errors"
+	"net/http/httptest"
 	"os"
 	"os/user"
+	"strings"
 	"testing"
 
+	"larder/realiser"
 	"larder/store"
 )
 
@@ -38,10 +43,30 @@ func TestAccess(t *testing.T) {
 		}
 	}
 	for _, r := range routes {
-		for _, changes := range []string{"POST /v1/roots", "POST /v1/gc"} {
+		for _, changes := range []string{"POST /v1/roots", "POST /v1/gc", "POST /v1/verify", "POST /v1/optimise"} {
 			if r.pattern == changes && r.needs != owner {
 				t.Errorf("%s is for anybody", r.pattern)
 			}
 		}
 	}
+}
+
+// Who does not own the store may check builds, and repair nothing.
+func TestModesOfOthers(t *testing.T) {
+	for mode, allowed := range map[realiser.Mode]bool{realiser.ModeRealise: true, realiser.ModeCheck: true, realiser.ModeRepair: false, realiser.ModeRepairPath: false} {
+		body := `{"targets": [], "mode": "` + mode.String() + `"}`
+		h := httptest.NewRequest("POST", "/v1/realise", strings.NewReader(body))
+		h.Header.Set("Content-Type", "application/json")
+		r := &request{Request: h, w: httptest.NewRecorder(), service: idle{}, permit: func(access) error { return ErrDenied }}
+		if err := r.realise(); errors.Is(err, ErrDenied) == allowed {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
+
+// idle is a service that realises nothing.
+type idle struct{ Service }
+
+func (idle) Realise(context.Context, store.Caller, RealiseRequest, func(realiser.Event)) (*realiser.Outcome, error) {
+	return &realiser.Outcome{}, nil
 }

@@ -14,7 +14,7 @@ import (
 
 // Realise implements Service.
 func (c *Client) Realise(ctx context.Context, _ store.Caller, r RealiseRequest, events func(realiser.Event)) (*realiser.Outcome, error) {
-	b, err := json.Marshal(realiseBody{printTargets(r.Targets), r.KeepGoing})
+	b, err := json.Marshal(realiseBody{printTargets(r.Targets), r.Mode, r.KeepGoing, r.Rounds, r.KeepFailed})
 	if err != nil {
 		return nil, err
 	}

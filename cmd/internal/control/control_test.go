@@ -123,6 +123,12 @@ func TestCalls(t *testing.T) {
 			got, err := s.CollectGarbage(ctx, control.GCRequest{DryRun: true, MaxFreed: 7, Paths: []store.StorePath{p}})
 			return []any{got, f.last()}, err
 		},
+		"Verify": func(s control.Service) (any, error) {
+			q := control.VerifyRequest{Paths: []store.StorePath{p}, All: true, Contents: true, Repair: true}
+			got, err := s.Verify(ctx, store.Caller{UID: uint32(os.Geteuid())}, q)
+			return []any{got, f.last()}, err
+		},
+		"Optimise": func(s control.Service) (any, error) { return s.Optimise(ctx) },
 		"Failures": func(s control.Service) (any, error) { return s.Failures(ctx) },
 		"ForgetFailures": func(s control.Service) (any, error) {
 			n, err := s.ForgetFailures(ctx, []store.StorePath{p})
@@ -136,7 +142,7 @@ func TestCalls(t *testing.T) {
 		"Realise": func(s control.Service) (any, error) {
 			var seen []string
 			who := store.Caller{UID: uint32(os.Geteuid())}
-			q := control.RealiseRequest{KeepGoing: true, Targets: []realiser.Target{{Path: p}, {Drv: drv}, {Drv: drv, Outputs: []string{"a", "out"}}}}
+			q := control.RealiseRequest{Mode: realiser.ModeCheck, KeepGoing: true, Rounds: 3, KeepFailed: true, Targets: []realiser.Target{{Path: p}, {Drv: drv}, {Drv: drv, Outputs: []string{"a", "out"}}}}
 			o, err := s.Realise(ctx, who, q, func(e realiser.Event) { seen = append(seen, e.Path.String()+e.Line) })
 			return []any{o, seen, f.last()}, err
 		},
@@ -173,7 +179,7 @@ func TestErrors(t *testing.T) {
 	f := newFake()
 	c, _ := serve(t, f)
 	drv, p := path(t, "failing.drv"), path(t, "fail")
-	inner := &result.BuildError{Drv: drv, Status: result.PermanentFailure, LogPath: "/log", LastLines: []string{"a", "b"}, KeptDir: "/kept",
+	inner := &result.BuildError{Drv: drv, Status: result.PermanentFailure, LogPath: "/log", LastLines: []string{"a", "b"}, KeptDir: "/kept", KeptOutputs: "/outputs",
 		Err: errors.New("builder failed")}
 	mismatch := &result.HashMismatchError{Drv: "/s/x.drv", Specified: store.SHA256.Sum(nil), Got: store.SHA256.Sum([]byte("x"))}
 	f.failure = &result.BuildError{Drv: path(t, "top.drv"), Status: result.DependencyFailed,
@@ -191,8 +197,8 @@ func TestErrors(t *testing.T) {
 			t.Fatalf("no build error: %v", err)
 		}
 		var below *result.BuildError
-		if !errors.As(top.Err, &below) || !reflect.DeepEqual([]any{below.Drv, below.Status, below.LogPath, below.LastLines, below.KeptDir, below.Error()},
-			[]any{inner.Drv, inner.Status, inner.LogPath, inner.LastLines, inner.KeptDir, inner.Error()}) {
+		if !errors.As(top.Err, &below) || !reflect.DeepEqual([]any{below.Drv, below.Status, below.LogPath, below.LastLines, below.KeptDir, below.KeptOutputs, below.Error()},
+			[]any{inner.Drv, inner.Status, inner.LogPath, inner.LastLines, inner.KeptDir, inner.KeptOutputs, inner.Error()}) {
 			t.Errorf("inner build error: %+v", below)
 		}
 		var m *result.HashMismatchError

@@ -69,6 +69,7 @@ type buildBody struct {
 	LogPath   string          `json:"logPath,omitempty"`
 	LastLines []string        `json:"lastLines,omitempty"`
 	KeptDir   string          `json:"keptDir,omitempty"`
+	Outputs   string          `json:"keptOutputs,omitempty"`
 }
 
 type mismatchBody struct {
@@ -94,7 +95,7 @@ func encodeNode(err error, depth int) errorBody {
 	}
 	switch e := err.(type) {
 	case *result.BuildError:
-		b.Build = &buildBody{e.Drv, e.Path, e.Status, e.LogPath, e.LastLines, e.KeptDir}
+		b.Build = &buildBody{e.Drv, e.Path, e.Status, e.LogPath, e.LastLines, e.KeptDir, e.KeptOutputs}
 	case *result.HashMismatchError:
 		b.Mismatch = &mismatchBody{e.Drv, e.Specified.Text(store.SRI), e.Got.Text(store.SRI)}
 	}
@@ -174,7 +175,7 @@ func (b *errorBody) node(depth int) error {
 	}
 	if b.Build != nil {
 		return &result.BuildError{Drv: b.Build.Drv, Path: b.Build.Path, Status: b.Build.Status, LogPath: b.Build.LogPath,
-			LastLines: b.Build.LastLines, KeptDir: b.Build.KeptDir, Err: remote}
+			LastLines: b.Build.LastLines, KeptDir: b.Build.KeptDir, KeptOutputs: b.Build.Outputs, Err: remote}
 	}
 	return remote
 }

@@ -58,7 +58,7 @@ func (f *fake) Hello(context.Context) (*control.Hello, error) {
 }
 
 func (f *fake) Realise(ctx context.Context, who store.Caller, r control.RealiseRequest, events func(realiser.Event)) (*realiser.Outcome, error) {
-	f.note("realise %v %v for %d", r.Targets, r.KeepGoing, who.UID)
+	f.note("realise %v %v %v %d %v for %d", r.Targets, r.Mode, r.KeepGoing, r.Rounds, r.KeepFailed, who.UID)
 	o := &realiser.Outcome{}
 	for i, t := range r.Targets {
 		p := t.Path
@@ -206,4 +206,14 @@ func (f *fake) ForgetFailures(_ context.Context, paths []store.StorePath) (int, 
 func (f *fake) CollectGarbage(_ context.Context, r control.GCRequest) (*control.GCResult, error) {
 	f.note("gc %+v", r)
 	return &control.GCResult{Paths: r.Paths, Freed: 5, Live: 2}, nil
+}
+
+func (f *fake) Verify(_ context.Context, who store.Caller, r control.VerifyRequest) (*control.VerifyResult, error) {
+	f.note("verify %+v for %d", r, who.UID)
+	return &control.VerifyResult{Checked: 2, Bad: []control.BadPath{{Path: r.Paths[0], Problem: "p", Failure: "f"}}, BadLinks: []string{"l"}}, f.fails(r.Paths[0])
+}
+
+func (f *fake) Optimise(context.Context) (*control.OptimiseResult, error) {
+	f.note("optimise")
+	return &control.OptimiseResult{Files: 3, Freed: 4}, nil
 }

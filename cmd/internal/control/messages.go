@@ -103,8 +103,11 @@ func (j *PathInfo) Parse(d store.Dir) (i *store.PathInfo, err error) {
 // Requests and answers on the wire.
 type (
 	realiseBody struct {
-		Targets   []string `json:"targets"`
-		KeepGoing bool     `json:"keepGoing,omitempty"`
+		Targets    []string      `json:"targets"`
+		Mode       realiser.Mode `json:"mode,omitempty"`
+		KeepGoing  bool          `json:"keepGoing,omitempty"`
+		Rounds     int           `json:"rounds,omitempty"`
+		KeepFailed bool          `json:"keepFailed,omitempty"`
 	}
 	queryBody struct {
 		Relation Relation          `json:"relation"`

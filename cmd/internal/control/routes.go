@@ -17,6 +17,7 @@ import (
 const (
 	maxBody       = 64 << 20 // bytes of a JSON or derivation body
 	maxReferences = 1 << 16  // of an object that is added
+	maxRounds     = 1000     // of builds
 	endTrailer    = "Larder-End"
 	endOK         = "ok"
 )
@@ -27,6 +28,7 @@ type request struct {
 	w       http.ResponseWriter
 	service Service
 	caller  store.Caller
+	permit  func(access) error // whether the caller may do more than the route needs
 }
 
 func (r *request) context() context.Context { return r.Request.Context() }
@@ -177,6 +179,8 @@ var routes = []struct {
 		n, err := r.service.ForgetFailures(r.context(), b.Paths)
 		return r.answer(countBody{n}, err)
 	}},
+	{"POST /v1/verify", owner, (*request).verify},
+	{"POST /v1/optimise", owner, (*request).optimise},
 }
 
 func withPath(r *request, f func(store.StorePath) error) error {
@@ -266,8 +270,16 @@ func (r *request) realise() error {
 	if err != nil {
 		return err
 	}
+	if b.Mode != realiser.ModeRealise && b.Mode != realiser.ModeCheck {
+		if err := r.permit(owner); err != nil {
+			return err
+		}
+	}
+	if b.Rounds < 0 || b.Rounds > maxRounds {
+		return badRequest("%d rounds", b.Rounds)
+	}
 	send := r.lines()
-	outcome, err := r.service.Realise(r.context(), r.caller, RealiseRequest{targets, b.KeepGoing}, func(ev realiser.Event) {
+	outcome, err := r.service.Realise(r.context(), r.caller, RealiseRequest{targets, b.KeepGoing, b.Mode, b.Rounds, b.KeepFailed}, func(ev realiser.Event) {
 		_ = send(line{Event: &ev}) // a client that went away ends the context
 	})
 	if err != nil {

@@ -79,7 +79,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, needs access, han
 		err = s.permit(p.caller, needs)
 	}
 	if err == nil {
-		err = handle(&request{Request: r, w: w, service: s.service, caller: p.caller})
+		err = handle(&request{Request: r, w: w, service: s.service, caller: p.caller,
+			permit: func(a access) error { return s.permit(p.caller, a) }})
 	}
 	s.log.Debug("control", "method", r.Method, "path", r.URL.Path, "caller", p.caller, "error", err)
 	if err != nil {

@@ -63,6 +63,10 @@ type Service interface {
 	AddRoot(ctx context.Context, link string) error
 	// CollectGarbage deletes what no root needs.
 	CollectGarbage(ctx context.Context, r GCRequest) (*GCResult, error)
+	// Verify looks at the objects of valid paths, and repairs them if asked to.
+	Verify(ctx context.Context, caller store.Caller, r VerifyRequest) (*VerifyResult, error)
+	// Optimise makes equal files of objects links to one.
+	Optimise(ctx context.Context) (*OptimiseResult, error)
 
 	// Failures lists the builds that are known to fail and are not tried again.
 	Failures(ctx context.Context) ([]store.Failure, error)
@@ -95,6 +99,11 @@ type Status struct {
 type RealiseRequest struct {
 	Targets   []realiser.Target `json:"targets"`
 	KeepGoing bool              `json:"keepGoing,omitempty"`
+	// Mode is what shall be done with them. Who repairs must own the store: it replaces what others use.
+	Mode realiser.Mode `json:"mode,omitempty"`
+	// Rounds is how often each builder runs at least, to compare what it makes; 0 and 1: once.
+	Rounds     int  `json:"rounds,omitempty"`
+	KeepFailed bool `json:"keepFailed,omitempty"` // leave the build directories of failed builds to the caller
 }
 
 // Relation is a kind of query.

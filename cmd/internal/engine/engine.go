@@ -41,7 +41,6 @@ type Engine struct {
 	closed   bool
 	shown    Shown // nil while no file system shows the objects
 	sources  []substituter
-	eval     *local.Store // where derivations come from that store does not have; nil: nowhere
 	sandbox  *sandbox
 	realiser *realiser.Realiser // nil until it is needed
 }
@@ -58,7 +57,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	var err error
 	e.store, err = local.Open(ctx, local.Options{
 		StoreDir: store.Dir(o.Config.StoreDir), ObjectDir: o.Config.ObjectDir, StateDir: o.Config.StateDir,
-		ReadOnly: o.ReadOnly, Logger: o.Logger, OnDelete: e.onDelete,
+		ReadOnly: o.ReadOnly, Logger: o.Logger, OnDelete: e.onDelete, OnReplace: e.onReplace,
+		AutoOptimise: o.Config.AutoOptimise,
 	})
 	if o.ReadOnly && errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("there is no store in %s with its objects in %s: %w", o.Config.StateDir, o.Config.ObjectDir, err)
@@ -101,6 +101,10 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 		MaxLogSize: int64(c.MaxLogSize), LogLines: int(c.LogLines),
 		NoBuildLogs: !c.KeepBuildLog, PlainBuildLogs: !c.CompressBuildLog, Logger: e.log,
 	}
+	o.Repeat, o.AllowNonDeterminism, o.PostBuildHook, o.NixConfig = int(c.Repeat), !c.EnforceDeterminism, c.PostBuildHook, c.Text()
+	if c.RunDiffHook {
+		o.DiffHook = c.DiffHook
+	}
 	o.Fetch = builder.Fetch{
 		NetrcFile: c.NetrcFile, CertFile: c.SSLCertFile, HashedMirrors: c.HashedMirrors, UserAgent: "larder/" + e.opt.Version,
 		Attempts: int(c.DownloadAttempts), ConnectTimeout: c.ConnectTimeout, StallTimeout: c.StallTimeout,
@@ -134,14 +138,6 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	for _, s := range e.sources {
 		o.Substituters = append(o.Substituters, s)
 	}
-	if c.EvalStore != "" && e.eval == nil {
-		if e.eval, err = e.openEvalStore(ctx); err != nil {
-			return o, err
-		}
-	}
-	if e.eval != nil {
-		o.EvalStore = e.eval
-	}
 	o.SandboxMode, o.AllowedImpureHostDeps, o.PreBuildHook = sandboxMode(c), c.AllowedImpureHostDeps, c.PreBuildHook
 	e.sandbox = &sandbox{config: c}
 	if o.Users.Lends() { // else builders could make mount points of their own that look like ours
@@ -156,7 +152,7 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	was := e.closed
 	e.closed = true
-	realiser, sandbox, sources, eval := e.realiser, e.sandbox, e.sources, e.eval // they do not change any more
+	realiser, sandbox, sources := e.realiser, e.sandbox, e.sources // they do not change any more
 	e.mu.Unlock()
 	if was {
 		return nil
@@ -170,9 +166,6 @@ func (e *Engine) Close() error {
 	}
 	for _, s := range sources {
 		errs = append(errs, s.Close())
-	}
-	if eval != nil {
-		errs = append(errs, eval.Close())
 	}
 	return errors.Join(append(errs, e.store.Close())...)
 }

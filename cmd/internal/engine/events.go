@@ -32,7 +32,7 @@ func (e *Engine) Realise(ctx context.Context, who store.Caller, q control.Realis
 			<-passed
 		}()
 	}
-	return r.Build(ctx, who, realiser.Request{Targets: q.Targets, KeepGoing: q.KeepGoing})
+	return r.Build(ctx, who, realiser.Request{Targets: q.Targets, Mode: q.Mode, KeepGoing: q.KeepGoing, Rounds: q.Rounds, KeepFailed: q.KeepFailed})
 }
 
 // Events implements control.Service.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"larder/cmd/internal/control"
 	"larder/store"
@@ -79,4 +80,21 @@ func (e *Engine) onDelete(ctx context.Context, paths []store.StorePath) error {
 		done()
 	}
 	return nil
+}
+
+// onReplace is told of paths that are about to get other objects. What the kernel does not forget keeps its object: a program
+// that has it open would see parts of both.
+func (e *Engine) onReplace(ctx context.Context, paths []store.StorePath) (done func(), err error) {
+	e.mu.Lock()
+	shown := e.shown
+	e.mu.Unlock()
+	if shown == nil {
+		return func() {}, nil
+	}
+	busy, done := shown.Invalidate(ctx, paths)
+	if len(busy) > 0 {
+		done()
+		return nil, fmt.Errorf("a program has %s open in the mount: end it, or unmount, and try again", e.Dir().Join(busy[0]))
+	}
+	return done, nil
 }
