@@ -9,6 +9,9 @@ import (
 	"larder/store/derivation"
 )
 
+// caFeature is what content-addressed derivations may demand of Nix, where they are an experiment.
+const caFeature = "ca-derivations"
+
 // refuse says why drv can't be built as it is meant to.
 func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, name string) error {
 	if called, ok := strings.CutPrefix(drv.Builder, builtin.Prefix); ok && !builtin.Known(called) {
@@ -24,7 +27,7 @@ func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, 
 func (r *Realiser) refusePlatform(drv *derivation.Derivation, features []string, name string) error {
 	platform := drv.System == r.opt.System || slices.Contains(r.opt.ExtraPlatforms, drv.System) || strings.HasPrefix(drv.Builder, builtin.Prefix)
 	for _, f := range features {
-		platform = platform && slices.Contains(r.opt.SystemFeatures, f)
+		platform = platform && (slices.Contains(r.opt.SystemFeatures, f) || f == caFeature)
 	}
 	if platform {
 		return nil

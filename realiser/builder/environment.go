@@ -116,6 +116,9 @@ func (b *build) spec() (*sandbox.Spec, error) {
 		Network: networked(b.Drv), Platform: b.Drv.System,
 		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID, Groups: b.user.Groups,
 	}
+	if err := b.addUIDRange(s); err != nil {
+		return nil, err
+	}
 	for _, p := range b.Outputs {
 		s.Absent = append(s.Absent, p.String())
 	}

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
+	"larder/sandbox"
 	"larder/store/derivation"
 )
 
@@ -60,6 +62,23 @@ func (b *Builder) chroot(drv *derivation.Derivation, asks *derivation.Options) b
 	}
 	st, err := os.Lstat(string(b.dir))
 	return err != nil || !st.IsDir()
+}
+
+// rangeFeature is the system feature of builds that want many user ids, to run
+// containers. They are root among them.
+const rangeFeature = "uid-range"
+
+func (b *build) addUIDRange(s *sandbox.Spec) error {
+	switch {
+	case !slices.Contains(b.Asks.RequiredSystemFeatures, rangeFeature):
+		return nil
+	case b.noChroot:
+		return refusal{fmt.Errorf("derivation '%s': feature '%s' is only supported in sandboxed builds", b.name, rangeFeature)}
+	case b.user.Count == 1:
+		return refusal{fmt.Errorf("derivation '%s': feature '%s' requires the setting 'auto-allocate-uids' to be enabled", b.name, rangeFeature)}
+	}
+	s.UID, s.GID, s.UIDCount = 0, 0, b.user.Count
+	return nil
 }
 
 // networked reports whether a builder has the machine's network: its outputs are

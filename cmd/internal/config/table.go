@@ -96,7 +96,7 @@ var table = []Setting{
 		Doc:   "Further systems that this machine builds for. By itself it knows that an x86_64-linux runs i686-linux, and of which of the levels x86_64-v1-linux to x86_64-v4-linux its processor is.",
 		field: func(c *Config) any { return &c.ExtraPlatforms }},
 	{Name: "system-features", Default: strings.Join(systemFeatures(), " "),
-		Doc:   "What derivations may demand with requiredSystemFeatures: benchmark, big-parallel and nixos-test, and kvm where /dev/kvm can be used. With kvm builders see /dev/kvm. With uid-range, which needs auto-allocate-uids and use-cgroups, those that demand it have 65536 user ids and are root among them.",
+		Doc:   "What derivations may demand with requiredSystemFeatures: benchmark, big-parallel and nixos-test, and kvm where /dev/kvm can be used. With kvm builders see /dev/kvm. With uid-range, for which builders must be users without a name, those that demand it have 65536 user ids and are root among them.",
 		field: func(c *Config) any { return &c.SystemFeatures }},
 	{Name: "max-jobs", Aliases: []string{"build-max-jobs"}, Default: "1",
 		Doc:   "How many derivations are built at a time. \"auto\": one per processor.",
