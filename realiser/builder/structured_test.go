@@ -3,6 +3,7 @@ package builder
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -95,4 +96,29 @@ func TestStructuredAttributesAreNotChanged(t *testing.T) {
 	if text := b.readFile(t, ".attrs.json"); !strings.Contains(text, dep2) {
 		t.Errorf(".attrs.json is %s", text)
 	}
+}
+
+// What is printed is read as the same attributes again.
+func FuzzAttributes(f *testing.F) {
+	for _, name := range []string{"numbers", "strings", "shapes"} {
+		f.Add(string(fixture.Read(f, "attrs/"+name+".in.json")))
+	}
+	f.Add(`{"a":-0.0,"b":1e-5,"c":1e15,"d":123456789012345678901234567890,"\u0000\u2028":"\ud83d\ude00"}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		read := func(text string) map[string]any {
+			o, err := (&derivation.Derivation{Name: "x", Env: map[string]string{"__json": text}}).Options()
+			if err != nil {
+				return nil
+			}
+			return o.Structured
+		}
+		attrs := read(text)
+		if attrs == nil {
+			return
+		}
+		appendShell(nil, attrs)
+		if printed := string(appendJSON(nil, attrs)); !reflect.DeepEqual(read(printed), attrs) {
+			t.Errorf("%q is printed as %q", text, printed)
+		}
+	})
 }
