@@ -37,6 +37,9 @@
 //   - A builder that closes standard output and error counts as finished and is killed, as in Nix: Result.Signal is SIGKILL.
 //   - With Network the builder shares the host's network namespace: it reaches loopback services of the host. Abstract
 //     unix sockets of the host are out of reach only where the kernel has Landlock's scopes (Linux 6.12).
+//   - Sockets between virtual machines (AF_VSOCK) belong to no network namespace, with or without Network. A filter could not refuse them
+//     to 32-bit programs, whose calls have the family in memory.
+//   - A builder without chroot has all that its user has: where that is the calling user, the database of the store too.
 //   - A Spec whose HostUID is 0 runs the builder with the identity of the host's root, though without a capability: it owns
 //     control groups, for example. Use another id; the user need not exist.
 //   - A builder with Network can give open descriptors, of its outputs too, to a process outside: what it left must be copied

@@ -108,6 +108,7 @@ func (r *Runner) Run(ctx context.Context, s *sandbox.Spec, log io.Writer) (*sand
 		return nil, err
 	}
 	defer r.runs.Done()
+	defer holdMode(s.BuildStore)()
 	s = resolved(s)
 	if !s.NoChroot {
 		return r.runPlain(ctx, c, s, log)
@@ -120,6 +121,21 @@ func (r *Runner) Run(ctx context.Context, s *sandbox.Spec, log io.Writer) (*sand
 		r.plainStore.Store(true)
 	}
 	return r.runPlain(ctx, c, s, log)
+}
+
+// holdMode gives dir its mode back. Where the builder is the calling user it is its owner, and may have locked everybody out.
+func holdMode(dir string) (restore func()) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return func() {} // who needs it will say so
+	}
+	st, err := f.Stat()
+	return func() {
+		if err == nil {
+			_ = f.Chmod(st.Mode())
+		}
+		f.Close()
+	}
 }
 
 // resolved is s with ids that mean the same in every process. Without chroot they are the same inside.
