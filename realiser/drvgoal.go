@@ -89,7 +89,7 @@ func (d *drvRun) load(wanted outputSet) ending {
 	return ending{}
 }
 
-func (d *drvRun) realise() ending {
+func (d *drvRun) realise() (res ending) {
 	if err := d.lookUp(); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
@@ -130,10 +130,12 @@ func (d *drvRun) realise() ending {
 	if failed, res := d.failedBefore(); failed {
 		return res
 	}
-	inputs, release, res := d.realiseInputs()
+	count := d.events.expectBuild()
+	defer func() { count.end(res.err != nil, d.g.ctx.Err() != nil) }()
+	inputs, release, failed := d.realiseInputs()
 	defer release()
-	if res.err != nil {
-		return res
+	if failed.err != nil {
+		return failed
 	}
 	if res := d.repairInputs(inputs); res.err != nil {
 		return res
@@ -150,32 +152,14 @@ func (d *drvRun) realise() ending {
 			return d.g.failed(result.MiscFailure, err)
 		}
 	}
-	return d.build(inputs)
+	return d.build(inputs, count)
 }
 
-// build waits for a slot and builds.
-func (d *drvRun) build(inputs []store.StorePath) (res ending) {
+// build waits for the locks of the outputs and for a slot, and builds.
+func (d *drvRun) build(inputs []store.StorePath, count *buildCount) ending {
 	if err := d.makeRoom(d.g); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
-	d.events.count(func(c *Counts) { c.Builds.Expected++ })
-	if err := d.acquire(d.g, d.builds, "build"); err != nil {
-		d.events.count(func(c *Counts) { c.Builds.Expected-- })
-		return d.g.failed(result.MiscFailure, err)
-	}
-	release := sync.OnceFunc(d.builds.release)
-	defer release()
-	d.events.count(func(c *Counts) { c.Builds.Running++ })
-	defer func() {
-		d.events.count(func(c *Counts) {
-			c.Builds.Running--
-			if res.err == nil {
-				c.Builds.Done++
-			} else {
-				c.Builds.Failed++
-			}
-		})
-	}()
 	_, locks, err := d.places()
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
@@ -202,7 +186,14 @@ func (d *drvRun) build(inputs []store.StorePath) (res ending) {
 	if failed, res := d.failedBefore(); failed {
 		return res
 	}
-	res = d.runBuilder(job, release)
+	// Not before: whoever has the locks may need a slot.
+	if err := d.acquire(d.g, d.builds, "build"); err != nil {
+		return d.g.failed(result.MiscFailure, err)
+	}
+	release := sync.OnceFunc(d.builds.release)
+	defer release()
+	count.begin()
+	res := d.runBuilder(job, release)
 	if res.err != nil && d.g.ctx.Err() != nil {
 		return d.g.failed(result.MiscFailure, context.Cause(d.g.ctx))
 	}

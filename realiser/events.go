@@ -72,10 +72,12 @@ type Event struct {
 type Counts struct {
 	Builds        Count `json:"builds"`
 	Substitutions Count `json:"substitutions"`
-	Bytes         Count `json:"bytes"` // of unpacked NARs; Running and Failed are not used
+	Bytes         Count `json:"bytes"`     // of unpacked NARs; Running and Failed are not used
+	Downloads     Count `json:"downloads"` // the same, as they were transferred
 }
 
-// Count is one line of Counts. Expected includes Running, Done and Failed.
+// Count is one line of Counts. Expected includes Running, Done and Failed. What turns out not to be needed is no longer expected;
+// what fails because of a dependency is not counted as failed.
 type Count struct {
 	Expected int64 `json:"expected"`
 	Running  int64 `json:"running"`

@@ -21,6 +21,7 @@ import (
 
 // fakeStore keeps path infos in memory and objects in a temporary directory.
 type fakeStore struct {
+	lock    func(ctx context.Context, paths []store.StorePath) error // called by Lock, if set
 	objects string
 	hasher  *derivation.Hasher
 
@@ -151,7 +152,12 @@ func (s *fakeStore) NewTemp(context.Context) (string, error) {
 
 func (s *fakeStore) DropTemp(name string) error { return os.RemoveAll(filepath.Join(s.objects, name)) }
 
-func (s *fakeStore) Lock(ctx context.Context, _ ...store.StorePath) (func(), error) {
+func (s *fakeStore) Lock(ctx context.Context, paths ...store.StorePath) (func(), error) {
+	if s.lock != nil {
+		if err := s.lock(ctx, paths); err != nil {
+			return nil, err
+		}
+	}
 	return func() {}, ctx.Err()
 }
 

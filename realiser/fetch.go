@@ -78,6 +78,10 @@ func (r *Realiser) unpack(g *goal, s Substituter, info *store.NarInfo, temp stri
 	}
 	_, err = nar.RestoreAt(g.ctx, in, int(objects.Fd()), temp, nar.RestoreOptions{Canonical: true})
 	var bad *nar.FormatError
+	g.fetched.Store(int64(info.FileSize))
+	if d, ok := body.(interface{ Downloaded() int64 }); ok {
+		g.fetched.Store(d.Downloaded())
+	}
 	sum, size = store.SumOf(store.SHA256, in.sum), in.n
 	switch {
 	case errors.As(err, &bad):

@@ -43,7 +43,8 @@ type goal struct {
 	done  chan struct{}   // closed when result is there
 	after <-chan struct{} // the end of an abandoned goal with the same key, or nil
 
-	bytesDone, bytesTotal atomic.Int64 // of a download
+	bytesDone, bytesTotal atomic.Int64 // of a NAR
+	fetched               atomic.Int64 // bytes of its download
 	keeps                 []*keep      // what it waited for; only its own goroutine uses it
 
 	// Guarded by graph.mu.

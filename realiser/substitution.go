@@ -12,6 +12,7 @@ import (
 
 // attempt collects what went wrong at the substituters that were tried.
 type attempt struct {
+	count      *substitutionCount
 	failures   []error
 	incomplete error // a substituter has the path, but not all that it refers to
 	gone       error // a substituter has the path's narinfo, but not its NAR
@@ -35,14 +36,16 @@ func (r *Realiser) substitute(g *goal) ending {
 	if err != nil {
 		return g.failed(result.MiscFailure, err)
 	}
-	var tried attempt
+	tried := attempt{count: r.events.newSubstitution()}
 	for _, s := range sources {
 		err := r.substituteFrom(g, s, &tried)
 		switch {
 		case err == nil:
 			r.logFailures(g, tried.failures)
+			tried.count.end(false) // if another was faster
 			return ending{status: result.Substituted}
 		case g.ctx.Err() != nil:
+			tried.count.end(false)
 			return g.failed(result.MiscFailure, context.Cause(g.ctx))
 		case errors.Is(err, store.ErrNotFound):
 			// Also if it has the path no more, although its narinfo promised it (as in Nix).
@@ -50,6 +53,7 @@ func (r *Realiser) substitute(g *goal) ending {
 			tried.failures = append(tried.failures, err)
 		}
 	}
+	tried.count.end(len(tried.failures) > 0)
 	return r.exhausted(g, tried)
 }
 
@@ -92,12 +96,8 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 	if err := r.worthRepairing(g, s, &info.PathInfo); err != nil {
 		return err
 	}
-	if g.bytesTotal.Swap(int64(info.NarSize)) == 0 {
-		r.events.count(func(c *Counts) {
-			c.Substitutions.Expected++
-			c.Bytes.Expected += int64(info.NarSize)
-		})
-	}
+	g.bytesTotal.Store(int64(info.NarSize))
+	tried.count.expect(info.NarSize, info.FileSize)
 	var others []store.StorePath
 	for _, ref := range store.SortPaths(info.References) {
 		if ref != info.Path {
@@ -132,20 +132,13 @@ func (r *Realiser) substituteFrom(g *goal, s Substituter, tried *attempt) error 
 		return err
 	}
 	defer r.downloads.release()
-	r.events.count(func(c *Counts) { c.Substitutions.Running++ })
-	err = r.fetch(g, s, info)
-	if errors.Is(err, store.ErrNotFound) {
+	err = tried.count.run(func() error { return r.fetch(g, s, info) })
+	switch {
+	case err == nil:
+		tried.count.delivered(g.bytesDone.Load(), g.fetched.Load())
+	case errors.Is(err, store.ErrNotFound):
 		tried.gone = err
 	}
-	r.events.count(func(c *Counts) {
-		c.Substitutions.Running--
-		if err == nil {
-			c.Substitutions.Done++
-			c.Bytes.Done += int64(info.NarSize)
-		} else {
-			c.Substitutions.Failed++
-		}
-	})
 	return err
 }
 
