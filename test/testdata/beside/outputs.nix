@@ -30,10 +30,8 @@ in {
   ca-forbidden = ca "ca-forbidden" ''echo $lib > $out; echo x > $lib'' { outputs = [ "out" "lib" ]; disallowedReferences = [ "lib" ]; };
 
   # fixed outputs
-  fixed-flat-md5 = fixed "fixed-flat-md5" "flat" "md5" "echo x > $out";
   fixed-flat-sha512 = fixed "fixed-flat-sha512" "flat" "sha512" "echo x > $out";
   fixed-tree-md5 = fixed "fixed-tree-md5" "recursive" "md5" "mkdir $out; echo x > $out/x";
-  fixed-tree-sha512 = fixed "fixed-tree-sha512" "recursive" "sha512" "mkdir $out; ln -s x $out/x";
   fixed-self = fixed "fixed-self" "recursive" "sha256" "${part} mkdir $out; echo $out$part > $out/x; ln -s $out $out/link";
   fixed-self-flat = fixed "fixed-self-flat" "flat" "sha1" "echo $out > $out";
 
@@ -47,7 +45,6 @@ in {
   allowed-chain = make "allowed-chain" "echo ${top} > $out" { allowedRequisites = [ top mid ]; };
   allowed-whole = make "allowed-whole" "echo ${top} $out > $out" { allowedRequisites = [ top mid low ]; };
   disallowed-chain = make "disallowed-chain" "echo ${top} > $out" { disallowedRequisites = [ low ]; };
-  disallowed-self = make "disallowed-self" "echo $out > $out" { disallowedReferences = [ "out" ]; };
   disallowed-self-requisite = make "disallowed-self-requisite" "echo $out > $out" { disallowedRequisites = [ "out" ]; };
   structured-self-requisite = structured "structured-self-requisite" "echo x > $out" { outputChecks.out.disallowedRequisites = [ "out" ]; };
   structured-through-sibling = structured "structured-through-sibling" "echo ${mid} > $lib; echo $lib > $out" { outputs = [ "out" "lib" ]; outputChecks.out.disallowedRequisites = [ low ]; };
