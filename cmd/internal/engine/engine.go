@@ -41,6 +41,7 @@ type Engine struct {
 	closed   bool
 	shown    Shown // nil while no file system shows the objects
 	sources  []substituter
+	eval     *local.Store // where derivations come from that store does not have; nil: nowhere
 	sandbox  *sandbox
 	realiser *realiser.Realiser // nil until it is needed
 }
@@ -138,6 +139,14 @@ func (e *Engine) realiserOptionsLocked(ctx context.Context) (realiser.Options, e
 	for _, s := range e.sources {
 		o.Substituters = append(o.Substituters, s)
 	}
+	if c.EvalStore != "" && e.eval == nil {
+		if e.eval, err = e.openEvalStore(ctx); err != nil {
+			return o, err
+		}
+	}
+	if e.eval != nil {
+		o.EvalStore = e.eval
+	}
 	o.SandboxMode, o.AllowedImpureHostDeps, o.PreBuildHook = sandboxMode(c), c.AllowedImpureHostDeps, c.PreBuildHook
 	e.sandbox = &sandbox{config: c}
 	if o.Users.Lends() { // else builders could make mount points of their own that look like ours
@@ -152,7 +161,7 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	was := e.closed
 	e.closed = true
-	realiser, sandbox, sources := e.realiser, e.sandbox, e.sources // they do not change any more
+	realiser, sandbox, sources, eval := e.realiser, e.sandbox, e.sources, e.eval // they do not change any more
 	e.mu.Unlock()
 	if was {
 		return nil
@@ -166,6 +175,9 @@ func (e *Engine) Close() error {
 	}
 	for _, s := range sources {
 		errs = append(errs, s.Close())
+	}
+	if eval != nil {
+		errs = append(errs, eval.Close())
 	}
 	return errors.Join(append(errs, e.store.Close())...)
 }
