@@ -21,7 +21,7 @@ import (
 func (b *build) environment() (map[string]string, error) {
 	env := map[string]string{
 		"PATH":            "/path-not-set", // where a shell without PATH would look by itself
-		"HOME":            "/homeless-shelter",
+		"HOME":            homeless,
 		"NIX_STORE":       string(b.dir),
 		"NIX_BUILD_CORES": strconv.Itoa(b.opt.Cores),
 	}
@@ -115,6 +115,9 @@ func (b *build) spec() (*sandbox.Spec, error) {
 		BuildDir: b.scratch.build, TmpDirInSandbox: b.opt.SandboxBuildDir, TmpDir: b.scratch.tmp,
 		Network: networked(b.Drv), Platform: b.Drv.System,
 		UID: 1000, GID: 100, HostUID: b.user.UID, HostGID: b.user.GID, Groups: b.user.Groups,
+	}
+	if err := b.checkHome(homeless); err != nil {
+		return nil, err
 	}
 	if err := b.addUIDRange(s); err != nil {
 		return nil, err

@@ -64,6 +64,20 @@ func (b *Builder) chroot(drv *derivation.Derivation, asks *derivation.Options) b
 	return err != nil || !st.IsDir()
 }
 
+// homeless is the home directory of builders, which is nowhere.
+const homeless = "/homeless-shelter"
+
+// checkHome refuses to build where the builder would find a home all the same.
+func (b *build) checkHome(home string) error {
+	if !b.noChroot {
+		return nil
+	}
+	if _, err := os.Lstat(home); err != nil {
+		return nil // the sandbox says so if it is there, and out of our sight
+	}
+	return refusal{fmt.Errorf("home directory '%s' exists; please remove it to assure purity of builds without sandboxing", home)}
+}
+
 // rangeFeature is the system feature of builds that want many user ids, to run
 // containers. They are root among them.
 const rangeFeature = "uid-range"

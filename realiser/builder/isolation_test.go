@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -72,5 +73,20 @@ func TestImpureHostDeps(t *testing.T) {
 	err := b.Refuse(drv, &derivation.Options{NoChroot: true}, "x")
 	if err == nil || err.Error() != "derivation 'x' has '__noChroot' set, but that's not allowed when 'sandbox' is 'true'" {
 		t.Error(err)
+	}
+}
+
+func TestHome(t *testing.T) {
+	t.Parallel()
+	exists := t.TempDir()
+	for _, c := range []struct {
+		noChroot bool
+		home     string
+		refused  bool
+	}{{true, exists, true}, {false, exists, false}, {true, exists + "/missing", false}} {
+		err := (&build{noChroot: c.noChroot}).checkHome(c.home)
+		if refused := (refusal{}); errors.As(err, &refused) != c.refused || err != nil && !strings.Contains(err.Error(), "'"+exists+"' exists; please remove it") {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }

@@ -81,6 +81,9 @@ func (b *build) addSettings(see places) error {
 			roots = append(roots, root)
 		}
 	}
+	if len(roots) == 0 {
+		return nil
+	}
 	closure, err := b.store.Closure(b.ctx, roots)
 	if err != nil {
 		return fmt.Errorf("while processing 'sandbox-paths': %w", err)

@@ -42,7 +42,7 @@ func (m *members) try() (*Lock, error) {
 			return nil, err
 		}
 		if f != nil {
-			groups := slices.DeleteFunc(account.Groups, func(g int) bool { return g == gid })
+			groups := slices.DeleteFunc(slices.Clone(account.Groups), func(g int) bool { return g == gid })
 			return &Lock{Identity: Identity{UID: account.UID, GID: gid, Count: 1, Groups: groups}, file: f}, nil
 		}
 	}

@@ -48,7 +48,7 @@ type Options struct {
 	// Kill kills all processes of a user id whose lock is held. Needed with Group or Ranges.
 	Kill func(ctx context.Context, uid int) error
 
-	Accounts Accounts // nil: the machine's
+	Accounts Accounts // nil: the machine's, remembered for a minute
 	IDMaps   []string // files that say which ids exist; nil: /proc/self/uid_map and gid_map
 }
 
@@ -67,7 +67,7 @@ type source interface {
 	try() (*Lock, error)
 }
 
-// New checks the options. Whether a group exists, and who is in it, is seen at each Acquire, since that changes.
+// New checks the options. Whether a group exists, and who is in it, is seen later, since that changes.
 func New(o Options) (*Pool, error) {
 	p := &Pool{opt: o, freed: make(chan struct{})}
 	if o.Group == "" && !o.Ranges {
@@ -77,7 +77,7 @@ func New(o Options) (*Pool, error) {
 		return nil, fmt.Errorf("build users: no directory for locks (%q), or no way to kill", o.Dir)
 	}
 	if p.opt.Accounts == nil {
-		p.opt.Accounts = machine{}
+		p.opt.Accounts = remember(machine{})
 	}
 	if !o.Ranges {
 		p.source = &members{group: o.Group, dir: filepath.Join(o.Dir, "userpool"), accounts: p.opt.Accounts}
@@ -179,7 +179,7 @@ func lockFile(dir, name string) (*os.File, error) {
 	f, err := open()
 	if errors.Is(err, os.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("directory of user locks: %w", err)
+			return nil, fmt.Errorf("directory of user locks (setting userpool-dir): %w", err)
 		}
 		f, err = open()
 	}
