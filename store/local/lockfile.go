@@ -19,9 +19,14 @@ type LockedError struct {
 	StateDir  string
 	PID       int    // 0 if the other process has not said
 	ObjectDir string // not empty: a store with another state directory keeps its objects there
+	BigLock   string // not empty: that store is a Nix's, and this is its lock
 }
 
 func (e *LockedError) Error() string {
+	if e.BigLock != "" {
+		return fmt.Sprintf("the objects in %s belong to a Nix that is at work (it holds %s): let it end first, and stop nix-daemon if it does not",
+			e.ObjectDir, e.BigLock)
+	}
 	if e.ObjectDir != "" {
 		return fmt.Sprintf("the objects in %s belong to a store that is in use with another state directory than %s: use that one, or stop it first",
 			e.ObjectDir, e.StateDir)

@@ -35,6 +35,7 @@ type Store struct {
 	onReplace    func(context.Context, []store.StorePath) (func(), error)
 
 	lock     *lockFile
+	bigLock  *os.File // of the Nix whose store the object directory is; nil if there is none
 	db       *database
 	numbers  numbers
 	temps    temps
@@ -74,6 +75,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	if s.lock, err = takeLock(s.stateDir, s.readOnly); err != nil {
+		return nil, err
+	}
+	if s.bigLock, err = takeBigLock(s.objectDir, s.stateDir, s.readOnly); err != nil {
 		return nil, err
 	}
 	if s.objects, err = tree.OpenAt(unix.AT_FDCWD, s.objectDir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
@@ -185,6 +189,8 @@ func (s *Store) release() error {
 		errs = append(errs, unlocked, unix.Close(s.objects))
 		s.objects = -1
 	}
+	errs = append(errs, releaseBigLock(s.bigLock))
+	s.bigLock = nil
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())
 		s.lock = nil
