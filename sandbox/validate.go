@@ -112,7 +112,7 @@ const maxGroups = 300
 func (s *Spec) validateProgram() error {
 	if s.Builtin != "" {
 		if s.Builder != "" || len(s.Args) > 0 || len(s.Env) > 0 {
-			return fmt.Errorf("Builtin %q: Builder, Args and Env mean nothing to it", s.Builtin)
+			return fmt.Errorf("with a builtin (%q) Builder, Args and Env mean nothing", s.Builtin)
 		}
 		return nil
 	}

@@ -66,6 +66,7 @@ func TestValidate(t *testing.T) {
 		{"range of the calling user", func(s *sandbox.Spec) { s.UIDCount = 65536 }, "UIDCount"},
 		{"range that ends nowhere", func(s *sandbox.Spec) { s.HostGID, s.UIDCount = 1<<32-100, 65536 }, "UIDCount"},
 		{"range without chroot", func(s *sandbox.Spec) { s.HostGID, s.UIDCount, s.NoChroot, s.ObjectDir = 7, 65536, true, "/o" }, "UIDCount"},
+		{"builtin and a program", func(s *sandbox.Spec) { s.Builtin = "fetchurl" }, `builtin ("fetchurl")`},
 		{"no objects", func(s *sandbox.Spec) { s.NoChroot = true }, "ObjectDir"},
 		{"path that is to be absent", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.Absent = true, "/o", []string{"a/b"} }, `"a/b"`},
 		{"build directory in the store, without chroot", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.BuildDir = true, "/o", "/nix/store/b" }, "/nix/store/b"},
