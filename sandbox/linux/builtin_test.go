@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -231,5 +232,24 @@ func TestBuiltinEnds(t *testing.T) {
 	var setup *sandbox.SetupError
 	if _, err := r.Run(deadline(t), s, &bytes.Buffer{}); !errors.As(err, &setup) || setup.Stage != sandbox.StageSpec {
 		t.Errorf("a builtin and a program: %v", err)
+	}
+}
+
+// TestBuiltinOfAReplacedProgram: after an upgrade the daemon's own program is not where it was.
+func TestBuiltinOfAReplacedProgram(t *testing.T) {
+	if program := os.Getenv("LARDER_TEST_REPLACED"); program != "" {
+		must(t, os.Remove(program))
+		must(t, os.WriteFile(program, []byte("#!/bin/false\n"), 0o755))
+		run(t, builtinSpec(t, "nothing", ""))
+		return
+	}
+	program := filepath.Join(t.TempDir(), "test")
+	self, err := os.ReadFile("/proc/self/exe")
+	must(t, err)
+	must(t, os.WriteFile(program, self, 0o755))
+	cmd := exec.CommandContext(deadline(t), program, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "LARDER_TEST_REPLACED="+program)
+	if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
