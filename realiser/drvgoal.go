@@ -29,6 +29,7 @@ type drvRun struct {
 	built  map[store.StorePath]derivation.Built // inputs, when they are realised
 	// unknownInputs: not all inputs' paths are known before they are built.
 	unknownInputs bool
+	holds         []func() // release temp roots that last as long as the work
 	// corrupt are the wanted outputs that a repair found damaged.
 	corrupt map[string]store.StorePath
 	// retrySubstitution: substituters have all outputs that are missing, but not all that those refer to.
@@ -39,7 +40,12 @@ type drvRun struct {
 // derivation does not have are left to those who want them.
 func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 	d := &drvRun{Realiser: r, g: g, path: g.key.path, name: r.dir.Join(g.key.path)}
-	defer r.store.AddTempRoot(d.path)() // an access holds only the output that it wants
+	defer func() {
+		for _, release := range d.holds {
+			release()
+		}
+	}()
+	d.hold(d.path) // an access holds only the output that it wants
 	if res := d.load(wanted); res.err != nil {
 		return res
 	}
@@ -56,6 +62,11 @@ func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 	}
 	res.keep = d.keepOutputs(slices.Collect(maps.Values(res.outputs)))
 	return res
+}
+
+// hold keeps paths from garbage collection until the work is done.
+func (d *drvRun) hold(paths ...store.StorePath) {
+	d.holds = append(d.holds, d.store.AddTempRoot(paths...))
 }
 
 // load gets the derivation and the paths of the outputs that are wanted.
@@ -93,7 +104,7 @@ func (d *drvRun) realise() (res ending) {
 	if err := d.lookUp(); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
-	defer d.store.AddTempRoot(d.knownPaths()...)()
+	d.hold(d.knownPaths()...)
 	missing, err := d.absent(d.wanted)
 	if err == nil {
 		missing, err = d.toMake(missing)
@@ -249,7 +260,7 @@ func (d *drvRun) register(made *builder.Result) error {
 	for _, o := range made.Outputs {
 		outputs[o.Name] = o.Info.Path
 	}
-	defer d.store.AddTempRoot(slices.Collect(maps.Values(outputs))...)()
+	d.hold(slices.Collect(maps.Values(outputs))...)
 	if err := made.Register(d.g.ctx); err != nil {
 		return err
 	}

@@ -130,6 +130,7 @@ func (d *drvRun) lookAgain() (outputs, absent map[string]store.StorePath, err er
 	if err := d.lookUp(); err != nil {
 		return nil, nil, err
 	}
+	d.hold(d.knownPaths()...)
 	if outputs, _, err = d.places(); err != nil {
 		return nil, nil, err
 	}

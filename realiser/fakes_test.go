@@ -31,12 +31,14 @@ type fakeStore struct {
 	temps        map[string]bool
 	adds         map[store.StorePath]int // how often each path was registered
 	realisations map[store.DrvOutput]store.Realisation
+	roots        map[store.StorePath]int
+	eager        bool // what loses its last temp root is deleted at once
 }
 
 func newFakeStore(t testing.TB) *fakeStore {
 	s := &fakeStore{objects: t.TempDir(), infos: map[store.StorePath]*store.PathInfo{},
 		drvs: map[store.StorePath]*derivation.Derivation{}, temps: map[string]bool{}, adds: map[store.StorePath]int{},
-		realisations: map[store.DrvOutput]store.Realisation{}}
+		realisations: map[store.DrvOutput]store.Realisation{}, roots: map[store.StorePath]int{}}
 	s.hasher = derivation.NewHasher(store.DefaultDir, s.Derivation)
 	return s
 }
@@ -44,7 +46,6 @@ func newFakeStore(t testing.TB) *fakeStore {
 func (s *fakeStore) Dir() store.Dir                                  { return store.DefaultDir }
 func (s *fakeStore) ObjectDir() string                               { return s.objects }
 func (s *fakeStore) ObjectPath(p store.StorePath) string             { return filepath.Join(s.objects, p.String()) }
-func (s *fakeStore) AddTempRoot(...store.StorePath) func()           { return func() {} }
 func (s *fakeStore) Canonicalise(context.Context, string, int) error { return nil }
 
 func (s *fakeStore) Valid(_ context.Context, paths []store.StorePath) ([]bool, error) {
@@ -109,6 +110,39 @@ func (s *fakeStore) Derivation(_ context.Context, p store.StorePath) (*derivatio
 		return d, nil
 	}
 	return nil, &store.PathError{Op: "read", Path: p, Err: store.ErrNotValid}
+}
+
+func (s *fakeStore) AddTempRoot(paths ...store.StorePath) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range paths {
+		s.roots[p]++
+	}
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, p := range paths {
+			if s.roots[p]--; s.roots[p] == 0 && s.eager && !p.IsDerivation() {
+				s.collect(p)
+			}
+		}
+	})
+}
+
+// collect makes p invalid, and forgets what it was a realisation of.
+func (s *fakeStore) collect(p store.StorePath) {
+	if s.infos[p] == nil {
+		return
+	}
+	delete(s.infos, p)
+	if err := os.RemoveAll(s.ObjectPath(p)); err != nil {
+		panic(err)
+	}
+	for id, r := range s.realisations {
+		if r.OutPath == p {
+			delete(s.realisations, id)
+		}
+	}
 }
 
 func (s *fakeStore) Realisation(_ context.Context, id store.DrvOutput) (*store.Realisation, error) {

@@ -95,7 +95,7 @@ func (d *drvRun) substituteFromOffer(s Substituter, unknown []string, known []st
 	for _, name := range unknown {
 		paths = append(paths[:len(paths):len(paths)], o.paths[name])
 	}
-	defer d.store.AddTempRoot(paths...)()
+	d.hold(paths...)
 	if done, res = d.trySubstitutes(store.SortPaths(paths)); !done || res.err != nil {
 		return done, res
 	}

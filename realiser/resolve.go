@@ -32,7 +32,7 @@ func (d *drvRun) resolve() ending {
 	if err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
-	defer d.store.AddTempRoot(path)()
+	d.hold(path)
 	if _, err := d.store.AddDerivation(d.g.ctx, resolved); err != nil {
 		return d.g.failf(result.MiscFailure, "resolved derivation of '%s': %w", d.name, err)
 	}

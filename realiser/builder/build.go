@@ -161,7 +161,7 @@ func (b *build) failedBuilder(ended *sandbox.Result) *result.BuildError {
 		return b.failf(result.TransientFailure, "builder for '%s' %s; it had reached its %s", b.name, what, ended.Limit)
 	case b.diskFull():
 		return b.failf(result.TransientFailure, "builder for '%s' %s; possibly because the disk is full", b.name, what)
-	case b.fixed(): // a download, as a rule
+	case networked(b.Drv): // a download, as a rule
 		return b.failf(result.TransientFailure, "builder for '%s' %s", b.name, what)
 	}
 	return b.failf(result.PermanentFailure, "builder for '%s' %s", b.name, what)
