@@ -23,6 +23,9 @@ func New(o Options) (*Builder, error) {
 	if err := os.MkdirAll(o.BuildDir, 0o700); err != nil {
 		return nil, fmt.Errorf("build directory: %w", err)
 	}
+	if err := letThrough(o.BuildDir); err != nil {
+		return nil, fmt.Errorf("build directory: %w", err)
+	}
 	if err := sweepScratch(o.BuildDir); err != nil {
 		o.Logger.Warn("what is left of an earlier build could not be removed", "err", err)
 	}

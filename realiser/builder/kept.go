@@ -15,6 +15,16 @@ import (
 	"larder/store"
 )
 
+// letThrough lets others pass through our directory to what was given to them. What is not
+// for them is closed itself.
+func letThrough(dir string) error {
+	st, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 || st.Mode()&0o011 == 0o011 {
+		return err
+	}
+	return os.Chmod(dir, st.Mode()|0o011)
+}
+
 // retain makes of the directories of a build such as are kept, with a place for
 // outputs. The builder's user may pass through; others not, because what a builder
 // left may be programs that become its user.
