@@ -3,19 +3,19 @@ package linux
 import (
 	"bytes"
 	"debug/elf"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"larder/sandbox"
 )
 
-// A builtin builder is a function of this program. It could not run in the set-up process: a mount namespace, ids, capabilities
-// and filters belong to threads, and that process has others. So the set-up process becomes this same program once more, by
+// A builtin builder is a function of this program. It could not run in the child: neither Go nor the C library can, there.
+// So the child becomes this same program once more, by
 // the one execve(2) that every builder begins with, and what holds for builders holds for builtins.
 //
 // The program and its shared libraries are no part of the sandbox; they come along as descriptors. The dynamic linker is
@@ -27,14 +27,13 @@ import (
 
 // image is this program, ready to be executed where its files are out of sight.
 type image struct {
-	path      string
-	program   int
-	linker    int // -1: the program is static
-	libraries []int
+	path  string
+	files []slot   // the program, the dynamic linker if there is one, and libraries
+	names []string // of the files
 }
 
 // openImage opens the files that this process runs. It must be called while the host's files are in sight.
-func openImage() (*image, error) {
+func (p *program) openImage() (*image, error) {
 	fail := func(op, path string, err error) (*image, error) {
 		return nil, setupError(sandbox.StageExec, op, path, err)
 	}
@@ -42,58 +41,46 @@ func openImage() (*image, error) {
 	if err != nil {
 		return fail("readlink", "/proc/self/exe", err)
 	}
-	m := &image{path: path, linker: -1}
-	// Not by its path: a newer version may lie there by now.
-	if m.program, err = openProgram("/proc/self/exe"); err != nil {
-		return fail("open", path, err)
-	}
-	linker, err := interpreter(m.program)
+	linker, err := interpreter()
 	if err != nil {
 		return fail("read", path, err)
 	}
-	if linker == "" {
-		return m, nil
-	}
-	if m.linker, err = openProgram(linker); err != nil {
-		return fail("open", linker, err)
-	}
-	mapped, err := mappedPrograms()
-	if err != nil {
-		return fail("read", "/proc/self/maps", err)
-	}
-	seen := map[fileID]bool{identify(m.program): true, identify(m.linker): true}
-	for _, library := range mapped {
-		if library == path {
-			continue // which perhaps cannot be opened by its path
-		}
-		fd, err := openProgram(library)
+	// Not by its path: a newer version may lie there by now.
+	m := &image{path: path, names: []string{"/proc/self/exe"}}
+	if linker != "" {
+		mapped, err := mappedPrograms()
 		if err != nil {
-			return fail("open", library, err)
+			return fail("read", "/proc/self/maps", err)
 		}
-		if id := identify(fd); seen[id] {
-			unix.Close(fd)
-		} else {
-			seen[id] = true
-			m.libraries = append(m.libraries, fd)
+		m.names = append(m.names, linker)
+		seen := map[fileID]bool{identify("/proc/self/exe"): true, identify(linker): true}
+		for _, library := range mapped {
+			if library == path {
+				continue // which perhaps cannot be opened by its path
+			}
+			if id := identify(library); !seen[id] {
+				seen[id] = true
+				m.names = append(m.names, library)
+			}
 		}
+	}
+	for _, name := range m.names {
+		m.files = append(m.files, p.openFile(name))
 	}
 	return m, nil
 }
 
-func openProgram(path string) (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) }
+func (p *program) openFile(name string) slot {
+	return p.open(step{sandbox.StageExec, "open", name}, unix.SYS_OPENAT, unix.AT_FDCWD, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+}
 
-// interpreter is the dynamic linker that the program names, "" if it needs none.
-func interpreter(program int) (string, error) {
-	// The file's own reader would close the descriptor.
-	section, err := os.Open(descriptorPath(program))
+// interpreter is the dynamic linker that this program names, "" if it needs none.
+func interpreter() (string, error) {
+	file, err := elf.Open("/proc/self/exe")
 	if err != nil {
 		return "", err
 	}
-	defer section.Close()
-	file, err := elf.NewFile(section)
-	if err != nil {
-		return "", err
-	}
+	defer file.Close()
 	for _, p := range file.Progs {
 		if p.Type != elf.PT_INTERP {
 			continue
@@ -132,9 +119,9 @@ func mappedPrograms() ([]string, error) {
 
 type fileID struct{ dev, ino uint64 }
 
-func identify(fd int) fileID {
+func identify(name string) fileID {
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
+	if unix.Stat(name, &st) != nil {
 		return fileID{}
 	}
 	return fileID{st.Dev, st.Ino}
@@ -142,94 +129,73 @@ func identify(fd int) fileID {
 
 func descriptorPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-func (m *image) descriptors() []int {
-	all := append([]int{m.program}, m.libraries...)
-	if m.linker >= 0 {
-		all = append(all, m.linker)
-	}
-	return all
+// firstNumbered and those after it are descriptors whose numbers have to be known beforehand.
+const firstNumbered = 200
+
+// renumber gives a descriptor that number, and returns its name for who opens it by that.
+func (p *program) renumber(fd slot, number int) string {
+	p.call(step{sandbox.StageLaunch, "dup3", ""}, unix.SYS_DUP3, fd, number, unix.O_CLOEXEC)
+	p.close(fd)
+	return descriptorPath(number)
 }
 
-// prepare makes the call of a builtin, and lets the image survive execve(2). This thread is the build's user already, who
+// prepareBuiltin makes the call of a builtin, and lets the image survive execve(2). The child is the build's user already, who
 // must be able to read the program.
-func (m *image) prepare(s *sandbox.Spec) error {
-	for _, fd := range m.descriptors() {
-		again, err := openProgram(descriptorPath(fd))
-		if err != nil {
-			return setupError(sandbox.StageExec, "open", m.path, err)
-		}
-		unix.Close(again)
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return setupError(sandbox.StageExec, "fcntl", "", err)
-		}
+func (p *program) prepareBuiltin(m *image, s *sandbox.Spec) error {
+	c := builtinCall{Name: s.Builtin, Input: s.BuiltinInput}
+	for i, fd := range m.files {
+		c.Descriptors = append(c.Descriptors, firstNumbered+i)
+		p.close(p.openFile(p.renumber(fd, firstNumbered+i)))
+		p.call(step{sandbox.StageExec, "fcntl", ""}, unix.SYS_FCNTL, firstNumbered+i, unix.F_SETFD, 0)
 	}
-	fd, err := unix.MemfdCreate("builtin", unix.MFD_CLOEXEC)
+	text, err := json.Marshal(c)
 	if err != nil {
-		return setupError(sandbox.StageExec, "memfd_create", "", err)
+		return setupError(sandbox.StageSpec, "", "", err)
 	}
-	f := os.NewFile(uintptr(fd), "builtin")
-	defer f.Close()
-	c := call{name: s.Builtin, input: string(s.BuiltinInput), descriptors: m.descriptors()}
-	if _, err := f.WriteAt(c.encode(), 0); err != nil {
-		return setupError(sandbox.StageExec, "write", "", err)
-	}
+	fd := p.open(step{sandbox.StageExec, "memfd_create", ""}, unix.SYS_MEMFD_CREATE, "builtin", unix.MFD_CLOEXEC)
+	p.call(step{sandbox.StageExec, "ftruncate", ""}, unix.SYS_FTRUNCATE, fd, len(text))
+	p.call(step{sandbox.StageExec, "write", ""}, unix.SYS_PWRITE64, fd, text, len(text), 0)
 	// The socket of the handover was there, and is not needed any more.
-	return setupError(sandbox.StageExec, "dup3", "", unix.Dup3(fd, inheritedFD, 0))
+	p.call(step{sandbox.StageExec, "dup3", ""}, unix.SYS_DUP3, fd, inheritedFD, 0)
+	return nil
 }
 
-// exec executes the image. It returns only with an error.
-func (m *image) exec() error {
-	if m.linker < 0 {
-		return syscall.Exec(descriptorPath(m.program), []string{builtinName}, nil)
+// command is what executes the image.
+func (m *image) command() (file string, arguments []string) {
+	names := make([]string, len(m.files))
+	for i := range m.files {
+		names[i] = descriptorPath(firstNumbered + i)
 	}
-	var preload []string
-	for _, fd := range m.libraries {
-		preload = append(preload, descriptorPath(fd))
+	if len(names) == 1 {
+		return names[0], []string{builtinName}
 	}
-	return syscall.Exec(descriptorPath(m.linker), []string{
-		"ld.so", "--argv0", builtinName, "--preload", strings.Join(preload, " "), descriptorPath(m.program),
-	}, nil)
+	return names[1], []string{"ld.so", "--argv0", builtinName, "--preload", strings.Join(names[2:], " "), names[0]}
 }
 
-// call is what a builtin's process is told.
-type call struct {
-	name, input string
-	descriptors []int // those that are not the builtin's business
+// builtinCall is what a builtin's process is told.
+type builtinCall struct {
+	Name        string
+	Input       []byte
+	Descriptors []int // those that are not the builtin's business
 }
 
-func (c *call) eachField(f fields) {
-	f.str(&c.name)
-	f.str(&c.input)
-	f.list(len(c.descriptors), func(n int) { c.descriptors = make([]int, n) })
-	for i := range c.descriptors {
-		integer(f, &c.descriptors[i])
-	}
-}
-
-func (c *call) encode() []byte {
-	e := &encoder{}
-	c.eachField(e)
-	return e.out
-}
-
-// runBuiltin is the main program of a process that prepare and exec have made.
+// runBuiltin is the main program of a process that a program has made with prepareBuiltin.
 func runBuiltin(builtins []sandbox.Builtin) error {
 	data, err := os.ReadFile(descriptorPath(inheritedFD))
 	if err != nil {
 		return err
 	}
-	var c call
-	d := &decoder{in: data}
-	if c.eachField(d); d.failed || len(d.in) > 0 {
-		return errJob
+	var c builtinCall
+	if err := json.Unmarshal(data, &c); err != nil {
+		return err
 	}
-	for _, fd := range append(c.descriptors, inheritedFD) {
+	for _, fd := range append(c.Descriptors, inheritedFD) {
 		unix.Close(fd)
 	}
 	for _, b := range builtins {
-		if b.Name == c.name {
-			return b.Run([]byte(c.input))
+		if b.Name == c.Name {
+			return b.Run(c.Input)
 		}
 	}
-	return fmt.Errorf("unsupported builtin builder '%s'", c.name)
+	return fmt.Errorf("unsupported builtin builder '%s'", c.Name)
 }

@@ -7,14 +7,13 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"larder/sandbox"
 )
 
-// child is a set-up process that waits for its handover, in namespaces of its own.
+// child waits for its handover, in namespaces of its own.
 type child struct {
 	process  *os.Process
 	pidfd    int
@@ -22,12 +21,7 @@ type child struct {
 	handover *net.UnixConn
 }
 
-// setupCapabilities are what the set-up process holds in its own user namespace until it becomes the builder.
-var setupCapabilities = []uintptr{
-	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP, unix.CAP_DAC_OVERRIDE,
-}
-
-// namespaces are those that a set-up process for req starts in. The mount namespace comes later, so that it has the mounts
+// namespaces are those that a child for req starts in. The mount namespace comes later, so that it has the mounts
 // of the moment when the build starts, and that of control groups, whose root is the group that it is made in.
 func namespaces(req request) uintptr {
 	if req.NoChroot {
@@ -43,35 +37,16 @@ func namespaces(req request) uintptr {
 	return flags
 }
 
-// newChild starts a set-up process for req, or one like it, in a control group, if it is given.
+// newChild makes a child for req, or one like it, in a control group, if it is given.
 func newChild(req request, cgroup *os.File) (*child, error) {
 	handover, theirs, err := packetPair()
 	if err != nil {
 		return nil, setupError(sandbox.StageLaunch, "", "", err)
 	}
 	defer theirs.Close()
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		handover.Close()
-		return nil, setupError(sandbox.StageLaunch, "open", "/dev/null", err)
-	}
-	defer null.Close()
-
 	flags := namespaces(req)
-	c := &child{handover: handover, pidfd: -1, user: flags&unix.CLONE_NEWUSER != 0}
-	attr := &syscall.SysProcAttr{Setsid: true, Cloneflags: flags, AmbientCaps: setupCapabilities, PidFD: &c.pidfd}
-	if req.UIDCount > 1 {
-		attr.AmbientCaps = allCapabilities() // they are the builder's
-	}
-	if cgroup != nil {
-		attr.UseCgroupFD, attr.CgroupFD = true, int(cgroup.Fd())
-	}
-	c.process, err = os.StartProcess("/proc/self/exe", []string{setupName}, &os.ProcAttr{
-		// One thread of Go code is enough for what it does, and starts sooner.
-		Env:   append(os.Environ(), "GOMAXPROCS=1", "GOGC=off"),
-		Files: []*os.File{null, null, os.Stderr, theirs},
-		Sys:   attr,
-	})
+	c := &child{handover: handover, user: flags&unix.CLONE_NEWUSER != 0}
+	c.process, c.pidfd, err = clone(flags, cgroup, theirs)
 	if err != nil {
 		handover.Close()
 		if cgroup != nil {
@@ -124,7 +99,7 @@ func (c *child) hostPID() (int, error) {
 		if value, ok := bytes.CutPrefix(line, []byte("Pid:")); ok {
 			pid, err := strconv.Atoi(string(bytes.TrimSpace(value)))
 			if err == nil && pid <= 0 {
-				err = errors.New("the set-up process is gone")
+				err = errors.New("the child is gone")
 			}
 			return pid, err
 		}

@@ -101,7 +101,7 @@ func (c *control) deliver() {
 	}
 }
 
-// start asks for a set-up process that gets files. Exactly one reply comes on the channel.
+// start asks for a child that gets files. Exactly one reply comes on the channel.
 func (c *control) start(req request, files ...*os.File) (id uint64, answer <-chan reply, err error) {
 	ch := make(chan reply, 1)
 	c.mu.Lock()

@@ -12,7 +12,7 @@ import (
 func IsChild(args []string) bool {
 	switch len(args) {
 	case 1:
-		return args[0] == launcherName || args[0] == setupName || args[0] == builtinName
+		return args[0] == launcherName || args[0] == builtinName
 	case 2:
 		return args[0] == killerName
 	}
@@ -30,8 +30,6 @@ func MaybeChild(builtins ...sandbox.Builtin) {
 	switch os.Args[0] {
 	case launcherName:
 		err = launch()
-	case setupName:
-		err = setUp()
 	case builtinName:
 		if err := runBuiltin(builtins); err != nil {
 			fmt.Fprintf(os.Stderr, "error: %v\n", err)

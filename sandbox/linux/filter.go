@@ -11,8 +11,6 @@ import (
 
 	seccomp "github.com/seccomp/libseccomp-golang"
 	"golang.org/x/sys/unix"
-
-	"larder/sandbox"
 )
 
 // The system call filter keeps out of build outputs what a store object cannot have: set-user-id and set-group-id bits,
@@ -209,22 +207,12 @@ func export(filter *seccomp.ScmpFilter) ([]byte, error) {
 	return program, err
 }
 
-// installFilter makes the kernel apply the job's filter to this thread and all that comes from it.
-func installFilter(j *job) error {
-	if j.Spec.NoSyscallFilter {
-		return nil
+// installFilter makes the kernel apply the job's filter to the child and all that comes from it.
+func (p *program) installFilter(j *job) {
+	if len(j.Filter) == 0 {
+		return
 	}
-	if len(j.Filter) == 0 || len(j.Filter)%instructionSize != 0 {
-		return setupError(sandbox.StagePrivileges, "seccomp", "", unix.EINVAL)
-	}
-	program := struct {
-		length uint16
-		filter unsafe.Pointer
-	}{uint16(len(j.Filter) / instructionSize), unsafe.Pointer(&j.Filter[0])}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(j)
-	if errno != 0 {
-		return setupError(sandbox.StagePrivileges, "seccomp", "", errno)
-	}
-	return nil
+	// struct sock_fprog: the number of instructions, and where they are.
+	head := binary.NativeEndian.AppendUint64(nil, uint64(len(j.Filter)/instructionSize))
+	p.privilege("seccomp", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, p.pointerAfter(head, j.Filter))
 }

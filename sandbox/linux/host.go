@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -16,7 +15,7 @@ import (
 //
 //	StoreDir            an overlay: ObjectDir below, and BuildStore on top, where all that is written goes
 //	ObjectDir           read-only, if it is another directory
-//	the way to BuildDir if the build's user may not go it: a directory with nothing in it but BuildDir
+//	BuildDir's parent   if it is closed to the build's user: a directory with nothing in it but BuildDir
 //	/proc               that of the build's own process namespace, so that process ids there are what getpid(2) says
 //
 // Where the kernel or a file system refuses the overlay, StoreDir is BuildStore with the Spec's inputs mounted into it, as
@@ -34,147 +33,108 @@ func overlayRefused(err error) bool {
 func overlayWork(s *sandbox.Spec) string { return s.BuildStore + ".work" }
 
 // enterHost makes that mount namespace.
-func enterHost(j *job) error {
+func (p *program) enterHost(j *job) error {
 	s := j.Spec
-	if err := privateMounts(0); err != nil {
-		return err
-	}
-	store, err := hostStore(j)
+	p.privateMounts(0)
+	store, err := p.hostStore(j)
 	if err != nil {
 		return err
 	}
-	if err := protectObjects(s); err != nil {
+	p.protectObjects(s)
+	p.attach(sandbox.StageRoot, s.StoreDir, store, unix.AT_FDCWD, s.StoreDir)
+	if err := p.openPassage(s); err != nil {
 		return err
 	}
-	if err := attach(store, unix.AT_FDCWD, s.StoreDir); err != nil {
-		return setupError(sandbox.StageRoot, "move_mount", s.StoreDir, err)
-	}
-	if err := openPassage(s); err != nil {
-		return err
-	}
-	return ownProcesses()
+	p.ownProcesses()
+	return nil
 }
 
 // hostStore makes what comes to lie over the store directory.
-func hostStore(j *job) (int, error) {
+func (p *program) hostStore(j *job) (slot, error) {
 	if !j.PlainStore {
-		return newOverlay(j.Spec)
+		return p.overlay(j.Spec), nil
 	}
-	src := &sources{tmp: -1}
-	if err := src.openStore(j.Spec); err != nil {
-		return -1, err
-	}
+	store := p.openStore(j.Spec)
 	for _, m := range j.Spec.Mounts {
-		if _, ok := inStore(j.Spec, m); ok {
-			if err := src.add(j.Spec, m); err != nil {
-				return -1, err
-			}
+		name, ok := inStore(j.Spec, m)
+		if !ok {
+			continue
+		}
+		o, err := p.openSource(m)
+		if err != nil {
+			return 0, err
+		}
+		if o != nil {
+			p.attachSource(o, store, name)
 		}
 	}
-	return src.store, nil
+	return store, nil
 }
 
-// newOverlay mounts the overlay, attached nowhere. The layers are named by descriptors: a path could have characters that
+// overlay mounts the overlay, attached nowhere. The layers are named by descriptors: a path could have characters that
 // separate options, or be too long for one.
-func newOverlay(s *sandbox.Spec) (int, error) {
+func (p *program) overlay(s *sandbox.Spec) slot {
 	layers := [][2]string{{"lowerdir", s.ObjectDir}, {"upperdir", s.BuildStore}, {"workdir", overlayWork(s)}}
 	for i, l := range layers {
-		fd, err := unix.Open(l[1], unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return -1, setupError(sandbox.StageInput, "open", l[1], err)
-		}
-		defer unix.Close(fd)
-		layers[i][1] = descriptorPath(fd)
+		fd := p.directory(sandbox.StageInput, l[1])
+		layers[i][1] = p.renumber(fd, firstNumbered+i)
 	}
 	// What overlayfs notes about a file is in attributes that anybody may read and remove; and it follows no notes to
 	// other files.
 	options := append(layers, [2]string{"userxattr"}, [2]string{"redirect_dir", "nofollow"},
 		[2]string{"index", "off"}, [2]string{"metacopy", "off"}, [2]string{"xino", "off"})
-	fd, err := newFilesystem("overlay", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
-	return fd, setupError(sandbox.StageRoot, opOverlay, s.StoreDir, err)
+	fd := p.filesystem("overlay", s.StoreDir, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, options...)
+	for i := range layers {
+		p.call(step{sandbox.StageLaunch, "close", ""}, unix.SYS_CLOSE, firstNumbered+i)
+	}
+	return fd
 }
 
 // protectObjects keeps the calling user's builder, who could write there, from the objects where they lie.
-func protectObjects(s *sandbox.Spec) error {
+func (p *program) protectObjects(s *sandbox.Spec) {
 	if s.ObjectDir == s.StoreDir {
-		return nil // the overlay lies over them
+		return // the overlay lies over them
 	}
-	fd, err := cloneTree(s.ObjectDir, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		return setupError(sandbox.StageInput, "open_tree", s.ObjectDir, err)
-	}
-	defer unix.Close(fd)
-	if err := restrict(fd, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID); err != nil {
-		return setupError(sandbox.StageInput, "mount_setattr", s.ObjectDir, err)
-	}
-	return setupError(sandbox.StageInput, "move_mount", s.ObjectDir, attach(fd, unix.AT_FDCWD, s.ObjectDir))
+	fd := p.cloneTree(sandbox.StageInput, s.ObjectDir, unix.AT_SYMLINK_NOFOLLOW)
+	p.restrict(sandbox.StageInput, s.ObjectDir, fd, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID)
+	p.attach(sandbox.StageInput, s.ObjectDir, fd, unix.AT_FDCWD, s.ObjectDir)
+	p.close(fd)
 }
 
-// openPassage lets the build's user come to BuildDir by its path, and nobody else: over the first directory on the way that is
-// closed to that user comes one in which there is nothing but the rest of the way.
-func openPassage(s *sandbox.Spec) error {
-	for i := 1; i < len(s.BuildDir); i++ {
-		if s.BuildDir[i] != '/' {
-			continue
-		}
-		var st unix.Stat_t
-		if err := unix.Stat(s.BuildDir[:i], &st); err != nil {
-			return setupError(sandbox.StageInput, "stat", s.BuildDir[:i], err)
-		}
-		if !mayPass(s, &st) {
-			return coverPassage(s, s.BuildDir[:i])
-		}
+// openPassage lets the build's user come to BuildDir by its path, and nobody else.
+func (p *program) openPassage(s *sandbox.Spec) error {
+	parent, name := path.Split(s.BuildDir)
+	var st unix.Stat_t
+	if err := unix.Stat(parent, &st); err != nil {
+		return setupError(sandbox.StageInput, "stat", parent, err)
 	}
+	if st.Mode&0o001 != 0 || int(st.Uid) == s.HostUID {
+		return nil
+	}
+	build := p.cloneTree(sandbox.StageInput, s.BuildDir, unix.AT_SYMLINK_NOFOLLOW)
+	cover := p.filesystem("tmpfs", parent, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, [2]string{"mode", "0711"})
+	p.mountPoint(sandbox.StageRoot, s.BuildDir, cover, name, unix.S_IFDIR, true)
+	p.attach(sandbox.StageRoot, parent, cover, unix.AT_FDCWD, parent)
+	p.attach(sandbox.StageRoot, s.BuildDir, build, cover, name)
+	p.close(build)
+	p.close(cover)
 	return nil
-}
-
-// mayPass reports whether the build's user may pass through a directory.
-func mayPass(s *sandbox.Spec, dir *unix.Stat_t) bool {
-	switch gid := int(dir.Gid); {
-	case s.HostUID == 0:
-		return true
-	case int(dir.Uid) == s.HostUID:
-		return dir.Mode&0o100 != 0
-	case gid == s.HostGID || slices.Contains(s.Groups, gid):
-		return dir.Mode&0o010 != 0
-	}
-	return dir.Mode&0o001 != 0
-}
-
-func coverPassage(s *sandbox.Spec, closed string) error {
-	build, err := cloneTree(s.BuildDir, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		return setupError(sandbox.StageInput, "open_tree", s.BuildDir, err)
-	}
-	defer unix.Close(build)
-	cover, err := newFilesystem("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, [2]string{"mode", "0711"})
-	if err != nil {
-		return setupError(sandbox.StageRoot, "mount tmpfs", closed, err)
-	}
-	defer unix.Close(cover)
-	place, err := tree(cover).mkdirAll(s.BuildDir[len(closed):])
-	if err != nil {
-		return setupError(sandbox.StageRoot, "mkdir", s.BuildDir, err)
-	}
-	defer unix.Close(place)
-	if err := attach(cover, unix.AT_FDCWD, closed); err != nil {
-		return setupError(sandbox.StageRoot, "move_mount", closed, err)
-	}
-	return setupError(sandbox.StageRoot, "move_mount", s.BuildDir, attach(build, place, ""))
 }
 
 // ownProcesses mounts a /proc of this process namespace. Where none can be mounted, as in many containers, the host's stays, in
 // which /proc/self is right and process ids are other ones.
-func ownProcesses() error {
-	fd, err := newFilesystem("proc", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	if err == unix.EPERM {
-		return nil
-	}
-	if err != nil {
-		return setupError(sandbox.StageRoot, "mount proc", "/proc", err)
-	}
-	defer unix.Close(fd)
-	return setupError(sandbox.StageRoot, "move_mount", "/proc", attach(fd, unix.AT_FDCWD, "/proc"))
+func (p *program) ownProcesses() {
+	s := step{sandbox.StageRoot, "mount proc", "/proc"}
+	fs := p.open(s, unix.SYS_FSOPEN, "proc", unix.FSOPEN_CLOEXEC)
+	p.call(s, unix.SYS_FSCONFIG, fs, unix.FSCONFIG_CMD_CREATE, none, none, 0)
+	p.unless(unix.EPERM, func() {
+		fd := p.open(s, unix.SYS_FSMOUNT, fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		p.unless(unix.EPERM, func() {
+			p.attach(sandbox.StageRoot, "/proc", fd, unix.AT_FDCWD, "/proc")
+			p.close(fd)
+		})
+	})
+	p.close(fs)
 }
 
 // homeless is the HOME of builders. Without chroot they would find it if it were there.

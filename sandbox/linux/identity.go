@@ -1,10 +1,8 @@
 package linux
 
 import (
-	"os"
+	"encoding/binary"
 	"slices"
-	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -32,49 +30,56 @@ func supplementary(groups []int, primary int, noChroot bool) (list []group) {
 	return list
 }
 
-// takeIDs makes this thread the build's user. Until now it had the daemon's ids, with which it could reach the sources
-// but create no file in a file system of its own: ids that are not mapped do not exist there. It keeps its capabilities.
-func takeIDs(s *sandbox.Spec) error {
-	groups := []uint32{0} // so that there is something to point to
-	for _, g := range supplementary(s.Groups, s.HostGID, s.NoChroot) {
-		groups = append(groups, uint32(g.inside))
+// setupCapabilities are what the child holds until it becomes the builder. In a user namespace of its own it starts with all,
+// without one it has those of the daemon.
+const setupCapabilities = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID |
+	1<<unix.CAP_SETPCAP | 1<<unix.CAP_DAC_OVERRIDE
+
+// takeIDs makes the child the build's user. Until now it had the daemon's ids, with which it could reach the sources
+// but create no file in a file system of its own: ids that are not mapped do not exist there. It keeps setupCapabilities.
+func (p *program) takeIDs(s *sandbox.Spec) {
+	var groups []byte
+	list := supplementary(s.Groups, s.HostGID, s.NoChroot)
+	for _, g := range list {
+		groups = binary.NativeEndian.AppendUint32(groups, uint32(g.inside))
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)-1), uintptr(unsafe.Pointer(unsafe.SliceData(groups[1:]))), 0)
-	if errno != 0 && !setgroupsDenied() {
-		return setupError(sandbox.StagePrivileges, "setgroups", "", errno)
+	setgroups := p.call(step{sandbox.StagePrivileges, "setgroups", ""}, unix.SYS_SETGROUPS, len(list), groups)
+	if len(list) == 0 && !maySetUpNamespaces() {
+		// A user namespace that was made without privileges forbids it. The groups of the calling user stay then; nothing of the
+		// host that they could open is visible, but to a build without chroot, which may do what that user may.
+		setgroups.ignore(unix.EPERM)
 	}
-	gid, uid := uintptr(s.GID), uintptr(s.UID)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, gid, gid, gid); errno != 0 {
-		return setupError(sandbox.StagePrivileges, "setresgid", "", errno)
-	}
+	p.call(step{sandbox.StagePrivileges, "setresgid", ""}, unix.SYS_SETRESGID, s.GID, s.GID, s.GID)
 	// Root of the machine, which it is without a user namespace, would lose them.
-	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
-		return setupError(sandbox.StagePrivileges, "prctl PR_SET_KEEPCAPS", "", err)
+	p.call(step{sandbox.StagePrivileges, "prctl PR_SET_KEEPCAPS", ""}, unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0, 0, 0)
+	p.call(step{sandbox.StagePrivileges, "setresuid", ""}, unix.SYS_SETRESUID, s.UID, s.UID, s.UID)
+	capabilities := uint64(setupCapabilities)
+	if s.UIDCount > 1 {
+		capabilities = allCapabilities() // they are the builder's
+	} else if s.NoChroot && maySetUpNamespaces() {
+		capabilities &= permitted()
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-		return setupError(sandbox.StagePrivileges, "setresuid", "", errno)
-	}
-	return raiseCapabilities()
+	p.setCapabilities(capabilities)
 }
 
-// raiseCapabilities makes those effective that are permitted.
-func raiseCapabilities() error {
+// setCapabilities makes these permitted and effective, and none inheritable.
+func (p *program) setCapabilities(set uint64) {
+	header := binary.NativeEndian.AppendUint64(nil, unix.LINUX_CAPABILITY_VERSION_3) // and process 0, the caller
+	var data []byte
+	for _, half := range []uint32{uint32(set), uint32(set >> 32)} {
+		for _, part := range []uint32{half, half, 0} { // effective, permitted, inheritable
+			data = binary.NativeEndian.AppendUint32(data, part)
+		}
+	}
+	p.call(step{sandbox.StagePrivileges, "capset", ""}, unix.SYS_CAPSET, header, data)
+}
+
+// permitted are the capabilities that this process may use.
+func permitted() uint64 {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	err := unix.Capget(&header, &data[0])
-	if err == nil {
-		for i := range data {
-			data[i].Effective = data[i].Permitted
-		}
-		err = unix.Capset(&header, &data[0])
+	if unix.Capget(&header, &data[0]) != nil {
+		return 0
 	}
-	return setupError(sandbox.StagePrivileges, "capset", "", err)
-}
-
-// setgroupsDenied reports whether this user namespace forbids setgroups(2), as those made without privileges do. The
-// groups of the calling user stay then; nothing of the host that they could open is visible, but to a build without chroot,
-// which may do what that user may.
-func setgroupsDenied() bool {
-	text, err := os.ReadFile("/proc/self/setgroups")
-	return err == nil && strings.TrimSpace(string(text)) == "deny"
+	return uint64(data[1].Permitted)<<32 | uint64(data[0].Permitted)
 }

@@ -93,7 +93,7 @@ func TestUIDRange(t *testing.T) {
 	}
 }
 
-// TestDeadSpare: a set-up process that was killed while it waited for work is no reason for a build to fail.
+// TestDeadSpare: a child that was killed while it waited for work is no reason for a build to fail.
 func TestDeadSpare(t *testing.T) {
 	r := newRunner(t)
 	for range 3 {
@@ -103,7 +103,7 @@ func TestDeadSpare(t *testing.T) {
 		launcher := fmt.Sprint(childNamed(t, "larder-launcher"))
 		var spare int
 		waitFor(t, func() bool {
-			spare = offspringNamed(t, launcher, "larder-sandbox")
+			spare = offspringNamed(t, launcher, "larder-launcher")
 			return spare != 0
 		})
 		must(t, unix.Kill(spare, unix.SIGKILL))

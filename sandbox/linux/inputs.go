@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"os"
 	"slices"
 	"strings"
 
@@ -12,130 +13,99 @@ import (
 // sources are the host's contributions to a sandbox, opened with the identity that the daemon has, and before the host's
 // files are out of sight.
 type sources struct {
-	scratch int // BuildDir as the host has it: a place to attach the root to
-	store   int // BuildStore, with the inputs of the store mounted in it already
-	build   int // BuildDir
-	tmp     int // TmpDir, or -1
+	scratch slot // BuildDir as the host has it: a place to attach the root to
+	store   slot // BuildStore, with the inputs of the store mounted in it already
+	build   slot // BuildDir
+	tmp     slot // TmpDir, if there is one
 	mounts  []source
 }
 
 // source is a mount that has its place outside the store directory.
 type source struct {
 	sandbox.Mount
-	tree int    // -1: a symbolic link
+	tree slot   // but for a symbolic link
 	mode uint32 // of the file
 	link string // where the symbolic link leads
 }
 
-// openSources makes a new mount namespace and opens what s asks for. Inputs in the store directory are mounted at
-// once: they may be more than a process may have descriptors.
-func openSources(s *sandbox.Spec) (*sources, error) {
-	if err := privateMounts(unix.CLONE_NEWCGROUP); err != nil {
-		return nil, err
-	}
-	src := &sources{tmp: -1}
-	var err error
-	if src.scratch, err = unix.Open(s.BuildDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
-		return nil, setupError(sandbox.StageInput, "open", s.BuildDir, err)
-	}
-	if src.build, err = openWritable(s.BuildDir); err != nil {
-		return nil, err
-	}
+func (s *source) isLink() bool { return s.mode&unix.S_IFMT == unix.S_IFLNK }
+
+// privateMounts makes a mount namespace, and what other ones are asked for. Nothing that happens to the host's mounts from now on
+// may come through, and nothing may go out.
+func (p *program) privateMounts(others int) {
+	p.call(step{sandbox.StageNamespaces, "unshare", ""}, unix.SYS_UNSHARE, unix.CLONE_NEWNS|others)
+	p.call(step{sandbox.StageNamespaces, "mount MS_PRIVATE", "/"}, unix.SYS_MOUNT, "", "/", none, unix.MS_REC|unix.MS_PRIVATE, none)
+}
+
+// openSources opens what s asks for. Inputs in the store directory are mounted at once: they may be more than a process may
+// have descriptors.
+func (p *program) openSources(s *sandbox.Spec) (*sources, error) {
+	src := &sources{scratch: p.directory(sandbox.StageInput, s.BuildDir), build: p.openWritable(s.BuildDir)}
 	if s.TmpDir != "" {
-		if src.tmp, err = openWritable(s.TmpDir); err != nil {
-			return nil, err
-		}
+		src.tmp = p.openWritable(s.TmpDir)
 	}
-	if err := src.openStore(s); err != nil {
-		return nil, err
-	}
+	src.store = p.openStore(s)
 	for _, m := range s.Mounts {
 		if m.Target == "/proc" {
 			continue
 		}
-		if err := src.add(s, m); err != nil {
+		o, err := p.openSource(m)
+		if err != nil {
 			return nil, err
+		}
+		if o == nil {
+			continue
+		}
+		if name, ok := inStore(s, m); ok {
+			p.attachSource(o, src.store, name)
+		} else {
+			src.mounts = append(src.mounts, *o)
 		}
 	}
 	return src, nil
 }
 
-// privateMounts makes a mount namespace of this process's own, and what other ones are asked for.
-func privateMounts(others int) error {
-	if err := unix.Unshare(unix.CLONE_NEWNS | others); err != nil {
-		return setupError(sandbox.StageNamespaces, "unshare", "", err)
-	}
-	// Nothing that happens to the host's mounts from now on may come through, and nothing may go out.
-	return setupError(sandbox.StageNamespaces, "mount MS_PRIVATE", "/", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+// openStore opens BuildStore and attaches it where it is: a mount can be attached only to one that is attached itself. The store
+// moves on to its place later.
+func (p *program) openStore(s *sandbox.Spec) slot {
+	store := p.openWritable(s.BuildStore)
+	p.attach(sandbox.StageInput, s.BuildStore, store, unix.AT_FDCWD, s.BuildStore)
+	return store
 }
 
-// openStore opens BuildStore, so that inputs can be mounted into it.
-func (src *sources) openStore(s *sandbox.Spec) (err error) {
-	if src.store, err = openWritable(s.BuildStore); err != nil {
-		return err
-	}
-	// A mount can be attached only to one that is attached itself; the store moves on to its place later.
-	return setupError(sandbox.StageInput, "move_mount", s.BuildStore, attach(src.store, unix.AT_FDCWD, s.BuildStore))
+func (p *program) openWritable(dir string) slot {
+	fd := p.cloneTree(sandbox.StageInput, dir, unix.AT_SYMLINK_NOFOLLOW)
+	p.restrict(sandbox.StageInput, dir, fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	return fd
 }
 
-func openWritable(dir string) (int, error) {
-	fd, err := cloneTree(dir, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		return -1, setupError(sandbox.StageInput, "open_tree", dir, err)
-	}
-	if err := restrict(fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
-		return -1, setupError(sandbox.StageInput, "mount_setattr", dir, err)
-	}
-	return fd, nil
-}
-
-// add opens the source of m, and mounts it if it belongs into the store directory.
-func (src *sources) add(s *sandbox.Spec, m sandbox.Mount) error {
-	fd, err := cloneTree(m.Source, unix.AT_SYMLINK_NOFOLLOW)
-	if err != nil {
-		if err == unix.ENOENT && m.Optional {
-			return nil
-		}
-		return setupError(sandbox.StageInput, "open_tree", m.Source, err)
-	}
-	opened := source{Mount: m, tree: fd}
+// openSource opens the source of m. It is nil if it may be absent, and is.
+func (p *program) openSource(m sandbox.Mount) (*source, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return setupError(sandbox.StageInput, "fstat", m.Source, err)
+	if err := unix.Lstat(m.Source, &st); err == unix.ENOENT && m.Optional {
+		return nil, nil
+	} else if err != nil {
+		return nil, setupError(sandbox.StageInput, "lstat", m.Source, err)
 	}
-	opened.mode = st.Mode
-	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
-		if opened.link, err = readlink(fd, st.Size); err != nil {
-			return setupError(sandbox.StageInput, "readlink", m.Source, err)
-		}
-		unix.Close(fd)
-		opened.tree = -1
-	} else if err := restrict(fd, restrictions(m)); err != nil {
-		return setupError(sandbox.StageInput, "mount_setattr", m.Source, err)
+	o := &source{Mount: m, mode: st.Mode}
+	if o.isLink() {
+		var err error
+		o.link, err = os.Readlink(m.Source)
+		return o, setupError(sandbox.StageInput, "readlink", m.Source, err)
 	}
-	if name, ok := inStore(s, m); ok {
-		return opened.attach(src.store, name)
-	}
-	src.mounts = append(src.mounts, opened)
-	return nil
+	o.tree = p.cloneTree(sandbox.StageInput, m.Source, unix.AT_SYMLINK_NOFOLLOW)
+	p.restrict(sandbox.StageInput, m.Source, o.tree, restrictions(m))
+	return o, nil
 }
 
-// attach makes the source appear as name in dir, on the mount point that is there.
-func (o source) attach(dir int, name string) error {
-	if o.tree < 0 {
-		return setupError(sandbox.StageInput, "symlink", o.Target, unix.Symlinkat(o.link, dir, name))
+// attachSource makes the source appear as name in dir, on the mount point that is there.
+func (p *program) attachSource(o *source, dir slot, name string) {
+	if o.isLink() {
+		p.call(step{sandbox.StageInput, "symlink", o.Target}, unix.SYS_SYMLINKAT, o.link, dir, name)
+		return
 	}
-	defer unix.Close(o.tree)
-	return setupError(sandbox.StageInput, "move_mount", o.Target, attach(o.tree, dir, name))
-}
-
-func readlink(fd int, size int64) (string, error) {
-	buf := make([]byte, size+1)
-	n, err := unix.Readlinkat(fd, "", buf)
-	if err != nil {
-		return "", err
-	}
-	return string(buf[:n]), nil
+	p.attach(sandbox.StageInput, o.Target, o.tree, dir, name)
+	p.close(o.tree)
 }
 
 // inStore tells the name of m's target if that is an entry of the store directory.

@@ -44,7 +44,7 @@ func launch() error {
 	}
 }
 
-// launcher starts set-up processes and waits for them.
+// launcher makes children, which become builders, and waits for them.
 type launcher struct {
 	conn *net.UnixConn
 
@@ -85,7 +85,7 @@ func (l *launcher) run(req request, b *build, files []*os.File) {
 	_ = send(l.conn, answer)
 }
 
-// start gives a set-up process its identity and its descriptors. With an error, a child that is returned all the same
+// start gives a child its identity and its descriptors. With an error, a child that is returned all the same
 // has been killed and must be waited for.
 func (l *launcher) start(req request, b *build, files []*os.File) (*child, error) {
 	var cgroup *os.File
@@ -147,7 +147,7 @@ func (l *launcher) kill(id uint64) {
 	}
 }
 
-// takeSpare returns a set-up process that waits already, if there is one and it is of the kind that req needs.
+// takeSpare returns a child that waits already, if there is one and it is of the kind that req needs.
 func (l *launcher) takeSpare(req request, cgroup *os.File) *child {
 	if cgroup != nil || req.UIDCount > 1 || namespaces(req) != namespaces(request{}) {
 		return nil

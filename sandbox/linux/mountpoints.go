@@ -86,7 +86,10 @@ func (p *mountPoints) place(store int, name string, mode uint32) error {
 		// Another file system, or one that cannot do it: the plain way tells whether name is the problem.
 		p.giveBack(isDir, kept)
 	}
-	return mountPoint(store, name, mode, true)
+	if isDir {
+		return unix.Mkdirat(store, name, 0o755)
+	}
+	return unix.Mknodat(store, name, unix.S_IFREG|0o444, 0)
 }
 
 func (p *mountPoints) take(isDir bool) string {
@@ -109,7 +112,7 @@ func (p *mountPoints) giveBack(isDir bool, kept string) {
 	*idle = append(*idle, kept)
 }
 
-// remove takes away name, which place made, or a symbolic link that the set-up process made. Only a link or what is
+// remove takes away name, which place made, or a symbolic link that the child made. Only a link or what is
 // empty goes: the caller owns the directory and will look at whatever else is in it.
 func (p *mountPoints) remove(store int, name string) {
 	var st unix.Stat_t
@@ -173,7 +176,7 @@ func (p *mountPoints) prepare(s *sandbox.Spec) (*placement, error) {
 			}
 			return placed, setupError(sandbox.StageInput, "lstat", m.Source, err)
 		}
-		if st.Mode&unix.S_IFMT != unix.S_IFLNK { // a link is made by the set-up process, and is no mount
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK { // a link is made by the child, and is no mount
 			if err := p.place(store, name, st.Mode); err != nil {
 				return placed, setupError(sandbox.StageInput, "mount point", m.Target, err)
 			}

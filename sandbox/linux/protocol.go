@@ -14,25 +14,24 @@ import (
 	"larder/sandbox"
 )
 
-// Three kinds of process take part, all of one binary:
+// Three kinds of process take part:
 //
-//	daemon ──control──► launcher ──handover──► set-up process = builder
-//	   └───────────────── job ──────────────────────┘
+//	daemon ──control──► launcher ──handover──► child, which becomes the builder
+//	   └───────────────── job ──────────────────┘
 //
 //	control   SOCK_SEQPACKET, request and reply, one JSON object a packet. A start request carries two descriptors: the
-//	          set-up process's end of the job socket, and the builder's side of the pseudo-terminal; a third one is the
-//	          control group's directory that the process is to start in.
+//	          child's end of the job socket, and the builder's side of the pseudo-terminal; a third one is the control
+//	          group's directory that the process is to start in.
 //	handover  SOCK_SEQPACKET, one empty-bodied packet with the first two descriptors. It says "your ids are mapped, go".
-//	job       SOCK_STREAM. Towards the set-up process: the length in 8 bytes (little endian), then a job (encodeJob). Back:
-//	          a failure as JSON, or readyByte just before execve(2), then, if that fails, a failure.
-//	          End of file after readyByte means that the builder runs.
+//	job       SOCK_STREAM. Towards the child: the length in 8 bytes, then a program (program.encode, child.c). Back:
+//	          readyByte just before execve(2); and if a call fails, its number in the program and its errno, in 4 bytes
+//	          each. End of file after readyByte means that the builder runs.
 const (
 	launcherName = "larder-launcher"
-	setupName    = "larder-sandbox"
 	builtinName  = "larder-builtin"
 
-	// inheritedFD is what a process finds open when it starts: a launcher and a set-up process a socket (control, handover),
-	// a builtin the file with its call.
+	// inheritedFD is what a process finds open when it starts: a launcher and a child a socket (control, handover), a builtin
+	// the file with its call.
 	inheritedFD = 3
 
 	readyByte = '!'
@@ -64,7 +63,7 @@ type reply struct {
 	System time.Duration `json:"system,omitempty"`
 }
 
-// job is all that a set-up process needs to know.
+// job is all that a program depends on.
 type job struct {
 	Spec *sandbox.Spec
 	// Filter is the seccomp program, in the machine's own byte order. Empty: none.

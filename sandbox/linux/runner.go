@@ -181,14 +181,14 @@ func (r *Runner) runOverlay(ctx context.Context, c *control, s *sandbox.Spec, lo
 	return r.run(ctx, c, &job{Spec: s}, log)
 }
 
-// launches is how often a build is started whose set-up process dies. Somebody may have killed it while it waited for work; that it
+// launches is how often a build is started whose child dies before it is the builder. Somebody may have killed it while it waited for work; that it
 // was a spare, and dead, need not show before it has its job.
 const launches = 3
 
 func (r *Runner) run(ctx context.Context, c *control, j *job, log io.Writer) (*sandbox.Result, error) {
 	for n := 1; ; n++ {
 		result, err := r.runOnce(ctx, c, j, log)
-		if n == launches || !errors.Is(err, errSetupDied) {
+		if n == launches || !errors.Is(err, errChildDied) {
 			return result, err
 		}
 	}

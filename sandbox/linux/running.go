@@ -1,8 +1,6 @@
 package linux
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,12 +19,13 @@ type running struct {
 	control *control
 	id      uint64
 	answer  <-chan reply
-	job     []byte
-	socket  net.Conn // to the set-up process
+	program *program
+	job     []byte   // the program, encoded
+	socket  net.Conn // to the child
 	master  *os.File // of the pseudo-terminal
 }
 
-// begin completes j and has a set-up process started for it.
+// begin completes j and has a child made for it.
 func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error) {
 	s := j.Spec
 	req := request{
@@ -37,7 +36,11 @@ func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error
 	if !s.NoSyscallFilter {
 		j.Filter = r.filter
 	}
-	b := &running{control: c, job: encodeJob(j)}
+	p, err := writeProgram(j)
+	if err != nil {
+		return nil, err
+	}
+	b := &running{control: c, program: p, job: p.encode()}
 	if len(b.job) > maxJob {
 		return nil, setupError(sandbox.StageSpec, "", "", fmt.Errorf("%d bytes, more than %d", len(b.job), maxJob))
 	}
@@ -66,8 +69,8 @@ func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error
 	return b, nil
 }
 
-// errSetupDied: the builder's program was not started, and nothing says why.
-var errSetupDied = errors.New("the set-up process died")
+// errChildDied: the builder's program was not started, and nothing says why.
+var errChildDied = errors.New("the process that was to become the builder died")
 
 // lingering is how long the log may go on when the builder and all that it started are dead. A builder with the host's
 // network can send its terminal to a process that is not.
@@ -101,11 +104,11 @@ func (b *running) follow(log io.Writer) (*sandbox.Result, error) {
 	answer := <-ended
 	switch {
 	case fault != nil:
-		return nil, fault.err()
+		return nil, fault
 	case answer.Fault != nil:
 		return nil, answer.Fault.err()
 	case !ready:
-		return nil, setupError(sandbox.StageLaunch, "", "", fmt.Errorf("%w: %s", errSetupDied, resultOf(answer)))
+		return nil, setupError(sandbox.StageLaunch, "", "", fmt.Errorf("%w: %s", errChildDied, resultOf(answer)))
 	case logErr != nil:
 		return nil, logErr
 	}
@@ -114,33 +117,26 @@ func (b *running) follow(log io.Writer) (*sandbox.Result, error) {
 	return result, nil
 }
 
-// setUp gives the set-up process its job and hears how it went: ready means that it came as far as execve(2). Neither
-// ready nor a fault: the process died, or there never was one.
-func (b *running) setUp() (ready bool, fault *failure) {
+// setUp gives the child its program and hears how it went: ready means that it came as far as execve(2). Neither ready nor a
+// fault: the process died, or there never was one.
+func (b *running) setUp() (ready bool, fault error) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		head := binary.LittleEndian.AppendUint64(nil, uint64(len(b.job)))
-		// If it does not read its job to the end, it says why, or dies and the launcher knows.
-		buffers := net.Buffers{head, b.job}
-		_, _ = buffers.WriteTo(b.socket)
+		// If it does not read its program to the end, it says why, or dies and the launcher knows.
+		_, _ = b.socket.Write(b.job)
+		b.job = nil
 	}()
-	said, err := io.ReadAll(io.LimitReader(b.socket, 64<<10))
-	if err != nil && len(said) == 0 {
-		// A socket that was closed with unread data in it: the process died before it had read its job.
-		said = nil
-	}
+	// An error with nothing read: a socket that was closed with unread data in it.
+	said, _ := io.ReadAll(io.LimitReader(b.socket, 64))
 	<-sent
 	if len(said) > 0 && said[0] == readyByte {
 		ready, said = true, said[1:]
 	}
-	if len(said) == 0 {
-		return ready, nil
+	if len(said) > 0 {
+		fault = b.program.fault(said)
 	}
-	fault = &failure{}
-	if err := json.Unmarshal(said, fault); err != nil {
-		fault = newFailure(setupError(sandbox.StageLaunch, "", "", fmt.Errorf("the set-up process was cut off: %w", err)))
-	}
+	b.program = nil
 	return ready, fault
 }
 
