@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"larder/cmd/internal/config"
 	"larder/cmd/internal/engine"
 	"larder/realiser"
 	"larder/realiser/result"
@@ -39,6 +43,9 @@ func build(t *testing.T, e *engine.Engine, script string, env map[string]string)
 		Outputs: map[string]derivation.Output{"out": {}}, Env: map[string]string{}}
 	for k, v := range env {
 		d.Env[k] = v
+	}
+	if system, ok := env["system"]; ok {
+		d.System = system
 	}
 	if err := derivation.NewHasher(s.Dir(), s.Derivation).Fill(t.Context(), d); err != nil {
 		t.Fatal(err)
@@ -126,22 +133,49 @@ func TestSandboxSettings(t *testing.T) {
 	}
 }
 
+// What this machine builds.
+func TestPlatformSettings(t *testing.T) {
+	t.Parallel()
+	if c := config.Default(); c.System != "x86_64-linux" {
+		t.Skipf("a %s has no other platforms", c.System)
+	}
+	const machine = "uname -m > $out"
+	for _, c := range []struct{ settings, system, features, want string }{
+		{"", "x86_64-linux", "", "x86_64\n"},
+		{"", "i686-linux", "", "i686\n"},
+		{"", "x86_64-v1-linux", "", "x86_64\n"},
+		{"extra-platforms = i586-linux", "i586-linux", "", "x86_64\n"},
+		{"extra-platforms =", "i686-linux", "", "a 'i686-linux' with features {} is required"},
+		{"", "aarch64-linux", "", "a 'aarch64-linux' with features {} is required"},
+		{"", "x86_64-linux", "big-parallel benchmark ca-derivations", "x86_64\n"},
+		{"system-features = quantum", "x86_64-linux", "quantum", "x86_64\n"},
+		{"extra-system-features = quantum", "x86_64-linux", "quantum benchmark", "x86_64\n"},
+		{"system-features = benchmark", "x86_64-linux", "quantum benchmark",
+			"a 'x86_64-linux' with features {benchmark, quantum} is required"},
+	} {
+		got, err := build(t, openWith(t, c.settings), machine, map[string]string{"system": c.system, "requiredSystemFeatures": c.features})
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, c.want) {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	if got, want := slices.Contains(config.Default().SystemFeatures, "kvm"), unix.Access("/dev/kvm", unix.R_OK|unix.W_OK) == nil; got != want {
+		t.Errorf("kvm is offered: %v, usable: %v", got, want)
+	}
+}
+
 // openWith opens an engine with settings that stand after each other.
 func openWith(t *testing.T, settings string) *engine.Engine {
 	t.Helper()
 	var options [][2]string
 	for s := range strings.SplitSeq(settings, "; ") {
-		if name, value, ok := strings.Cut(s, " = "); ok {
-			options = append(options, [2]string{name, value})
+		if name, value, ok := strings.Cut(s, "="); ok {
+			options = append(options, [2]string{strings.TrimSpace(name), strings.TrimSpace(value)})
 		}
 	}
-	hasPaths := strings.Contains(settings, "sandbox-paths")
-	if !hasPaths {
-		options = append(options, [2]string{"sandbox-paths", busybox})
-	} else {
-		options = append(options, [2]string{"extra-sandbox-paths", busybox})
-	}
-	e := open(t, options...)
+	e := open(t, append(options, [2]string{"extra-sandbox-paths", busybox})...)
 	top := filepath.Dir(string(e.Store().Dir()))
 	// Builders that are other users must come there.
 	if err := errors.Join(os.Chmod(top, 0o755), os.Chmod(filepath.Dir(top), 0o755)); err != nil {
