@@ -83,11 +83,11 @@ func (b *build) objectPath(o *Output) string { return filepath.Join(b.store.Obje
 // moveTree renames a file or tree, or copies it to another file system. Nothing there
 // is no error, and moves nothing.
 func moveTree(ctx context.Context, from, to string) (moved bool, err error) {
-	err = renameTree(from, to)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	// Before that: rename(2) sees that there are two file systems before it sees that there is nothing.
+	if _, err := os.Lstat(from); errors.Is(err, os.ErrNotExist) {
 		return false, nil
-	case !errors.Is(err, unix.EXDEV):
+	}
+	if err = renameTree(from, to); !errors.Is(err, unix.EXDEV) {
 		return err == nil, err
 	}
 	r, w := io.Pipe()
