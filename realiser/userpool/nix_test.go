@@ -7,9 +7,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"larder/realiser/userpool"
 )
@@ -48,6 +51,23 @@ func until(t *testing.T, lines *bufio.Scanner, text string) {
 	t.Fatalf("no line with %q: %q, %v", text, all, lines.Err())
 }
 
+// lockOnMachine keeps other tests from a user that is locked in another directory here: they would kill what runs under it.
+func lockOnMachine(t *testing.T, uid int) {
+	t.Helper()
+	dir := filepath.Join(userpool.DefaultDir, "userpool")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Skipf("no place for the machine's locks: %v", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(uid)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Real Nix and a Pool with the same directory never use an identity at the same time.
 func TestBesideNix(t *testing.T) {
 	t.Parallel()
@@ -79,6 +99,7 @@ func TestBesideNix(t *testing.T) {
 	if len(all) < 2 {
 		t.Skip("the group nixbld has fewer than two members")
 	}
+	lockOnMachine(t, all[0].UID) // the only one that Nix gets here
 
 	// All are ours: Nix waits, and goes on with the one that is released.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
