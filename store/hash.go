@@ -11,6 +11,8 @@ import (
 	"errors"
 	"hash"
 	"strings"
+
+	"lukechampine.com/blake3"
 )
 
 // HashAlgo is one of the hash algorithms that Nix knows. The zero value means
@@ -22,16 +24,20 @@ const (
 	SHA1
 	SHA256
 	SHA512
+	BLAKE3 // 256 bits; newer than Nix 2.8
 )
 
-// ParseHashAlgo takes "md5", "sha1", "sha256" or "sha512".
+// hashAlgos are the names, as they are listed to the user.
+const hashAlgos = "md5, sha1, sha256, sha512 or blake3"
+
+// ParseHashAlgo takes "md5", "sha1", "sha256", "sha512" or "blake3".
 func ParseHashAlgo(s string) (HashAlgo, error) {
-	for a := MD5; a <= SHA512; a++ {
+	for a := MD5; a <= BLAKE3; a++ {
 		if s == a.String() {
 			return a, nil
 		}
 	}
-	return 0, syntaxError("hash algorithm", s, "expected md5, sha1, sha256 or sha512")
+	return 0, syntaxError("hash algorithm", s, "expected %s", hashAlgos)
 }
 
 func (a HashAlgo) String() string {
@@ -44,9 +50,14 @@ func (a HashAlgo) String() string {
 		return "sha256"
 	case SHA512:
 		return "sha512"
+	case BLAKE3:
+		return "blake3"
 	}
 	return ""
 }
+
+// blake3Size is how much Nix takes of BLAKE3's output.
+const blake3Size = 32
 
 // Size is the length of a digest in bytes.
 func (a HashAlgo) Size() int {
@@ -59,6 +70,8 @@ func (a HashAlgo) Size() int {
 		return sha256.Size
 	case SHA512:
 		return sha512.Size
+	case BLAKE3:
+		return blake3Size
 	}
 	return 0
 }
@@ -74,6 +87,8 @@ func (a HashAlgo) New() hash.Hash {
 		return sha256.New()
 	case SHA512:
 		return sha512.New()
+	case BLAKE3:
+		return blake3.New(blake3Size, nil)
 	}
 	panic("store: no hash algorithm")
 }

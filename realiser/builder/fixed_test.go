@@ -42,7 +42,7 @@ func TestFixedOutputs(t *testing.T) {
 	}
 	hello := func(at map[string]place) error { return at["out"].write("hello") }
 	for _, m := range []store.Method{store.Text, store.Flat, store.Recursive, store.Git} {
-		for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512} {
+		for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512, store.BLAKE3} {
 			if m.CheckAlgo(a) != nil {
 				continue
 			}

@@ -162,7 +162,7 @@ func TestFloatingMethods(t *testing.T) {
 	l := newLab(t, nil)
 	input := l.addInput("input", "i")
 	for _, m := range []store.Method{store.Text, store.Flat, store.Recursive, store.Git} {
-		for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512} {
+		for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512, store.BLAKE3} {
 			if m.CheckAlgo(a) != nil {
 				continue
 			}

@@ -43,7 +43,7 @@ func TestOf(t *testing.T) {
 	if _, err := nar.Dump(t.Context(), &archive, tree); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512} {
+	for _, a := range []store.HashAlgo{store.MD5, store.SHA1, store.SHA256, store.SHA512, store.BLAKE3} {
 		check := func(m store.Method, path string, want store.Hash) {
 			t.Helper()
 			got, err := content.Of(t.Context(), unix.AT_FDCWD, path, m, a, "")

@@ -38,7 +38,7 @@ copied, not followed. With --flat only a regular file's contents count, and not 
 		},
 	}
 	c.Flags().StringVar(&f.name, "name", "", "the name after the digest (default: the file's)")
-	c.Flags().StringVar(&f.algo, "algo", "sha256", "md5, sha1, sha256 or sha512")
+	c.Flags().StringVar(&f.algo, "algo", "sha256", "md5, sha1, sha256, sha512 or blake3")
 	c.Flags().BoolVar(&f.flat, "flat", false, "hash the contents of a file instead of its NAR")
 	c.Flags().StringArrayVar(&f.references, "reference", nil, "a store `PATH` that the contents refer to; can be repeated")
 	return c

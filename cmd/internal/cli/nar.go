@@ -159,7 +159,7 @@ func (a *app) narHashCommand() *cobra.Command {
 			return a.hash(c.Context(), args, h, e)
 		},
 	}
-	c.Flags().StringVar(&algo, "algo", algo, "md5, sha1, sha256 or sha512")
+	c.Flags().StringVar(&algo, "algo", algo, "md5, sha1, sha256, sha512 or blake3")
 	c.Flags().StringVar(&format, "format", format, "sri, nix32, base16 or base64")
 	return c
 }
