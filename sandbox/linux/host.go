@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +16,7 @@ import (
 //
 //	StoreDir            an overlay: ObjectDir below, and BuildStore on top, where all that is written goes
 //	ObjectDir           read-only, if it is another directory
-//	BuildDir's parent   if it is closed to the build's user: a directory with nothing in it but BuildDir
+//	the way to BuildDir if the build's user may not go it: a directory with nothing in it but BuildDir
 //	/proc               that of the build's own process namespace, so that process ids there are what getpid(2) says
 //
 // Where the kernel or a file system refuses the overlay, StoreDir is BuildStore with the Spec's inputs mounted into it, as
@@ -101,24 +102,45 @@ func (p *program) protectObjects(s *sandbox.Spec) {
 	p.close(fd)
 }
 
-// openPassage lets the build's user come to BuildDir by its path, and nobody else.
+// openPassage lets the build's user come to BuildDir by its path, and nobody else: over the first directory on the way that is
+// closed to that user comes one in which there is nothing but the rest of the way.
 func (p *program) openPassage(s *sandbox.Spec) error {
-	parent, name := path.Split(s.BuildDir)
-	var st unix.Stat_t
-	if err := unix.Stat(parent, &st); err != nil {
-		return setupError(sandbox.StageInput, "stat", parent, err)
+	for i := 1; i < len(s.BuildDir); i++ {
+		if s.BuildDir[i] != '/' {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(s.BuildDir[:i], &st); err != nil {
+			return setupError(sandbox.StageInput, "stat", s.BuildDir[:i], err)
+		}
+		if !mayPass(s, &st) {
+			p.coverPassage(s, s.BuildDir[:i])
+			return nil
+		}
 	}
-	if st.Mode&0o001 != 0 || int(st.Uid) == s.HostUID {
-		return nil
-	}
-	build := p.cloneTree(sandbox.StageInput, s.BuildDir, unix.AT_SYMLINK_NOFOLLOW)
-	cover := p.filesystem("tmpfs", parent, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, [2]string{"mode", "0711"})
-	p.mountPoint(sandbox.StageRoot, s.BuildDir, cover, name, unix.S_IFDIR, true)
-	p.attach(sandbox.StageRoot, parent, cover, unix.AT_FDCWD, parent)
-	p.attach(sandbox.StageRoot, s.BuildDir, build, cover, name)
-	p.close(build)
-	p.close(cover)
 	return nil
+}
+
+// mayPass reports whether the build's user may pass through a directory.
+func mayPass(s *sandbox.Spec, dir *unix.Stat_t) bool {
+	switch gid := int(dir.Gid); {
+	case int(dir.Uid) == s.HostUID:
+		return dir.Mode&0o100 != 0
+	case gid == s.HostGID || slices.Contains(s.Groups, gid):
+		return dir.Mode&0o010 != 0
+	}
+	return dir.Mode&0o001 != 0
+}
+
+func (p *program) coverPassage(s *sandbox.Spec, closed string) {
+	build := p.cloneTree(sandbox.StageInput, s.BuildDir, unix.AT_SYMLINK_NOFOLLOW)
+	cover := p.filesystem("tmpfs", closed, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, [2]string{"mode", "0711"})
+	place := newTree(p, cover).openMade(sandbox.StageRoot, s.BuildDir[len(closed):])
+	p.attach(sandbox.StageRoot, closed, cover, unix.AT_FDCWD, closed)
+	p.attach(sandbox.StageRoot, s.BuildDir, build, place, "")
+	for _, fd := range []slot{build, cover, place} {
+		p.close(fd)
+	}
 }
 
 // ownProcesses mounts a /proc of this process namespace. Where none can be mounted, as in many containers, the host's stays, in

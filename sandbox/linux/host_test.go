@@ -37,8 +37,9 @@ func newHostSpec(t *testing.T, same bool, script string) (s *sandbox.Spec, objec
 		os.Rename(s.BuildStore, filepath.Join(objects, "temp/store"))))
 	s.BuildStore = filepath.Join(objects, "temp/store")
 	scratch := filepath.Join(base, "scratch")
-	must(t, errors.Join(os.Mkdir(scratch, 0o700), os.Rename(s.BuildDir, filepath.Join(scratch, "build"))))
-	s.BuildDir = filepath.Join(scratch, "build")
+	way := filepath.Join(scratch, "a/b") // it is closed at its beginning
+	must(t, errors.Join(os.Mkdir(scratch, 0o700), os.MkdirAll(way, 0o755), os.Rename(s.BuildDir, filepath.Join(way, "build"))))
+	s.BuildDir = filepath.Join(way, "build")
 	s.NoChroot, s.ObjectDir = true, objects
 	s.Builder, s.Mounts = busybox, []sandbox.Mount{{Source: filepath.Join(objects, "dep"), Target: filepath.Join(s.StoreDir, "dep")}}
 	return s, objects
