@@ -13,6 +13,7 @@
 //	path goal          valid? · the deriver's goal if one is registered · else substitution
 //	substitution goal  for each substituter: narinfo, references' goals, NAR, register
 //	derivation goal    valid? · outputs' substitution goals · inputs' goals · build, register
+//	                   … or, if an input's path was not known before: the resolved derivation's goal
 //
 // A goal that waits for other goals holds no slot. Slots bound what is at work:
 // builds, downloads and narinfo queries each have their own, handed out by
@@ -31,6 +32,17 @@
 // answers accesses at once during that time, so that a program that retries in a
 // loop does not build in a loop. Explicit builds ignore the memory. An
 // abandoned goal leaves no memory.
+//
+// # Outputs without a known path
+//
+// Content-addressed outputs, and input-addressed ones that depend on such, have no
+// path before they are built. Realisations say which path an output turned out to
+// have: they are recorded with the path, signed with the secret keys, and asked of
+// substituters that are [Realisations]. A derivation that uses such outputs is
+// resolved when they are there: the paths take the place of the derivations that
+// made them, and the goal joins that of the derivation that results. Two
+// derivations that differ only in how equal inputs are made so become one. Impure
+// outputs are never recorded: they are made each time they are asked for.
 //
 // # Failures
 //

@@ -185,3 +185,16 @@ func TestUnknownOutputsAreKept(t *testing.T) {
 		t.Errorf("garbage collection is not tested: %d builds", n)
 	}
 }
+
+// Nix shows the place where it builds a floating output when it refuses what is
+// there: the case ca-flat-dir of the fixtures.
+func TestScratchPathIsThatOfNix(t *testing.T) {
+	drv, err := store.ParseStorePath("dpyndlkr9i2q66n5i9fvzxh8dplcnmfl-ca-flat-dir.drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &drvRun{Realiser: &Realiser{dir: store.DefaultDir}, path: drv, drv: &derivation.Derivation{Name: "ca-flat-dir"}}
+	if p, err := d.scratchPath("out"); err != nil || p.String() != "6xz9xpx85y24grwbr3q7vdsyig0dqlvf-ca-flat-dir" {
+		t.Errorf("%s %v", p, err)
+	}
+}

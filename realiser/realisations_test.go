@@ -337,3 +337,36 @@ func mustJSON(v any) string {
 	}
 	return string(text)
 }
+
+// TestCheckContentAddressed builds once more what resolution leads to, and says if
+// something else comes of it.
+func TestCheckContentAddressed(t *testing.T) {
+	box := realSandbox(t)
+	contents := readContents(t)
+	s := openStore(t)
+	r := open(t, s, box, nil)
+	_, top, _ := caPackages(t, s, contents)
+	different := addDrv(t, s, &derivation.Derivation{Name: "different", System: "x86_64-linux", Builder: "/bin/sh",
+		Args:    []string{"-ec", "cat /proc/sys/kernel/random/uuid > $out"},
+		Outputs: map[string]derivation.Output{"out": {HashAlgo: store.SHA256, Method: store.Recursive}}})
+	check := func(drv store.StorePath) realiser.BuildResult {
+		o, err := r.Build(t.Context(), store.Caller{}, realiser.Request{Targets: []realiser.Target{{Drv: drv}}, Mode: realiser.ModeCheck})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.Results[0]
+	}
+	if res := check(top); res.Err == nil || !strings.Contains(res.Err.Error(), "checking is not possible") {
+		t.Errorf("not built yet: %v %v", res.Status, res.Err)
+	}
+	before := build(t, r, realiser.Target{Drv: top}, realiser.Target{Drv: different})
+	if res := check(top); res.Status != result.Built || res.Outputs["out"] != before[0].Outputs["out"] {
+		t.Errorf("%v %v %v", res.Status, res.Err, res.Outputs)
+	}
+	if res := check(different); res.Status != result.NotDeterministic {
+		t.Errorf("%v %v", res.Status, res.Err)
+	}
+	if res := build(t, r, realiser.Target{Drv: different})[0]; res.Status != result.AlreadyValid || res.Outputs["out"] != before[1].Outputs["out"] {
+		t.Errorf("after the check: %v %v %v", res.Status, res.Err, res.Outputs)
+	}
+}
