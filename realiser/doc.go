@@ -18,7 +18,8 @@
 // A goal that waits for other goals holds no slot. Slots bound what is at work:
 // builds, downloads and narinfo queries each have their own, handed out by
 // priority (a program that waits in an access first), then by age of the
-// request, then by name.
+// request, then by name. A free slot waits for a moment while goals are about to say
+// what they need, so that this order does not depend on the scheduler.
 //
 // # Life cycle of a goal
 //

@@ -192,6 +192,11 @@ func (r *Realiser) event(g *goal, t EventType) Event {
 func (r *Realiser) enter(g *goal, p Phase, detail string) {
 	r.graph.mu.Lock()
 	g.activity = activity{p, detail, r.opt.Now()}
+	switch p {
+	case PhaseStarting, PhaseWaiting, PhaseQueued, PhaseLocked: // it is going to ask, or has
+	default:
+		r.graph.decidedLocked(g)
+	}
 	r.graph.mu.Unlock()
 	ev := r.event(g, GoalPhase)
 	ev.Phase, ev.Detail = p, detail

@@ -53,6 +53,7 @@ type goal struct {
 	urgency  urgency
 	wanted   outputSet // of a derivation
 	ticket   *ticket   // its place in a queue for slots
+	deciding bool      // it is about to say what it needs; counted in graph.deciding
 	activity activity
 	log      *builder.Log // of the running build
 	grace    *time.Timer  // running while nobody waits

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"larder/realiser/builder"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type graph struct {
 	grace time.Duration
 	run   func(*goal)       // does the work of a goal and ends with finish
 	past  func(key) *ending // a remembered failure, or nil
+
+	deciding *atomic.Int64 // how many goals are about to say what they need
+	calm     func()        // called, with the lock held, when there are none any more
 
 	running sync.WaitGroup // one for each goal's goroutine
 
@@ -98,6 +102,9 @@ func (gr *graph) join(w *wait, wants []want) ([]*goal, error) {
 		w.over = true
 		close(w.ready)
 	}
+	if w.parent != nil && !w.over {
+		gr.decidedLocked(w.parent)
+	}
 	return goals, nil
 }
 
@@ -128,6 +135,7 @@ func (gr *graph) goalLocked(wanted want, u urgency) *goal {
 		g.after = old.done
 	}
 	gr.goals[wanted.key] = g
+	gr.decideLocked(g)
 	gr.running.Go(func() {
 		if g.after != nil {
 			<-g.after
@@ -135,6 +143,30 @@ func (gr *graph) goalLocked(wanted want, u urgency) *goal {
 		gr.run(g)
 	})
 	return g
+}
+
+// decideLocked notes that g is about to say what it needs.
+func (gr *graph) decideLocked(g *goal) {
+	if !g.deciding && !g.finished {
+		g.deciding = true
+		gr.deciding.Add(1)
+	}
+}
+
+// decidedLocked notes that g has said what it needs, or is at work.
+func (gr *graph) decidedLocked(g *goal) {
+	if g.deciding {
+		g.deciding = false
+		if gr.deciding.Add(-1) == 0 {
+			gr.calm()
+		}
+	}
+}
+
+func (gr *graph) decided(g *goal) {
+	gr.mu.Lock()
+	defer gr.mu.Unlock()
+	gr.decidedLocked(g)
 }
 
 // urgeLocked passes urgency on to a goal and to all that it waits for.
@@ -243,8 +275,12 @@ func (gr *graph) finish(g *goal, res ending, served *outputSet) bool {
 	}
 	for w := range g.waiters {
 		w.settleLocked(g)
+		if w.over && w.parent != nil {
+			gr.decideLocked(w.parent)
+		}
 	}
 	g.waiters = nil
+	gr.decidedLocked(g)
 	g.stop(nil)
 	close(g.done)
 	return true

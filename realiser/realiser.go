@@ -57,6 +57,7 @@ func New(o Options) (*Realiser, error) {
 		return nil, fmt.Errorf("realiser: log directory: %w", err)
 	}
 	base, stop := context.WithCancelCause(context.Background())
+	deciding := new(atomic.Int64)
 	r := &Realiser{
 		opt: o, store: o.Store, dir: o.Store.Dir(), base: base, stop: stop,
 		graph:     newGraph(base, o.Grace),
@@ -64,9 +65,9 @@ func New(o Options) (*Realiser, error) {
 		failures:  newFailures(o.FailureTTL, o.Now),
 		contents:  contents{check: o.Store.CheckContents},
 		sources:   sources{now: o.Now},
-		builds:    newSlots(max(o.MaxJobs, 1)), // with NoBuilds for preferLocalBuild
-		downloads: newSlots(o.MaxSubstitutionJobs),
-		queries:   newSlots(maxQueries),
+		builds:    newSlots(max(o.MaxJobs, 1), deciding), // with NoBuilds for preferLocalBuild
+		downloads: newSlots(o.MaxSubstitutionJobs, deciding),
+		queries:   newSlots(maxQueries, nil),
 		builder:   b,
 	}
 	if !o.NoSubstitutes {
@@ -76,6 +77,11 @@ func New(o Options) (*Realiser, error) {
 	r.room = newRoom(&o, &r.events)
 	r.room.start(base)
 	r.graph.run = r.run
+	r.graph.deciding = deciding
+	r.graph.calm = func() {
+		r.builds.grant()
+		r.downloads.grant()
+	}
 	r.graph.past = r.failures.answer
 	return r, nil
 }
@@ -219,11 +225,13 @@ func summary(paths []store.StorePath) string {
 
 // acquire waits, as goal g, for a slot.
 func (r *Realiser) acquire(g *goal, s *slots, what string) error {
-	if s.tryAcquire() {
+	t := r.graph.queue(g, s)
+	defer r.graph.unqueue(g)
+	s.enqueue(t)
+	r.graph.decided(g)
+	if t.isGranted() {
 		return nil
 	}
 	r.enter(g, PhaseQueued, what)
-	t := r.graph.queue(g, s)
-	defer r.graph.unqueue(g)
-	return s.acquire(g.ctx, t)
+	return s.wait(g.ctx, t)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Priority orders requests that compete for slots.
@@ -37,39 +39,67 @@ type ticket struct {
 	index   int  // in the queue, -1 if not there; guarded by slots.mu
 }
 
+// maxPatience is how long a free slot waits for goals that are about to say what they need.
+const maxPatience = 20 * time.Millisecond
+
 // slots bounds how many of something happen at once.
 type slots struct {
 	capacity int
+	// deciding is how many goals are about to say what they need. While there are any, free slots wait a little, so that
+	// who asks at the same time is served in the order of ranks, and not in that of the scheduler. Nil: they do not wait.
+	deciding *atomic.Int64
 
-	mu    sync.Mutex // guards used, queue and the tickets' fields
-	used  int
-	queue ticketQueue
+	mu       sync.Mutex // guards what follows, and the tickets' fields
+	used     int
+	queue    ticketQueue
+	patience *time.Timer // runs while slots are free and wait
+	hurried  bool        // they have waited long enough for this queue
 }
 
-func newSlots(capacity int) *slots { return &slots{capacity: capacity} }
+func newSlots(capacity int, deciding *atomic.Int64) *slots {
+	return &slots{capacity: capacity, deciding: deciding}
+}
 
 // ticket makes a ticket that is not queued yet.
 func (s *slots) ticket(r rank) *ticket {
 	return &ticket{slots: s, granted: make(chan struct{}), rank: r, index: -1}
 }
 
-// tryAcquire takes a slot if one is free and nobody queues for it.
-func (s *slots) tryAcquire() bool {
+// enqueue asks for a slot. Who does must wait.
+func (s *slots) enqueue(t *ticket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.used < s.capacity && len(s.queue) == 0 {
-		s.used++
-		return true
-	}
-	return false
-}
-
-// acquire waits for a slot. After an error the ticket holds none.
-func (s *slots) acquire(ctx context.Context, t *ticket) error {
-	s.mu.Lock()
 	heap.Push(&s.queue, t)
 	s.grantLocked()
-	s.mu.Unlock()
+}
+
+// grant gives out the slots that have waited, now that no goal is deciding.
+func (s *slots) grant() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.grantLocked()
+}
+
+// hurry gives out slots whether or not goals are deciding, until the queue is empty.
+func (s *slots) hurry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hurried, s.patience = true, nil
+	s.grantLocked()
+}
+
+// isGranted reports whether the ticket has got its slot.
+func (t *ticket) isGranted() bool {
+	select {
+	case <-t.granted:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits for the slot of a ticket that was enqueued. After an error the ticket holds none.
+func (s *slots) wait(ctx context.Context, t *ticket) error {
 	select {
 	case <-t.granted:
 		return nil
@@ -81,8 +111,8 @@ func (s *slots) acquire(ctx context.Context, t *ticket) error {
 		heap.Remove(&s.queue, t.index)
 	} else { // granted at the same moment
 		s.used--
-		s.grantLocked()
 	}
+	s.grantLocked()
 	return context.Cause(ctx)
 }
 
@@ -95,9 +125,22 @@ func (s *slots) release() {
 
 func (s *slots) grantLocked() {
 	for s.used < s.capacity && len(s.queue) > 0 {
+		if !s.hurried && s.deciding != nil && s.deciding.Load() > 0 {
+			if s.patience == nil {
+				s.patience = time.AfterFunc(maxPatience, s.hurry)
+			}
+			return
+		}
 		t := heap.Pop(&s.queue).(*ticket)
 		s.used++
 		close(t.granted)
+	}
+	if s.patience != nil {
+		s.patience.Stop()
+		s.patience = nil
+	}
+	if len(s.queue) == 0 {
+		s.hurried = false
 	}
 }
 
