@@ -67,7 +67,7 @@ func (s *Spec) validatePlaces() error {
 	}
 	inside := s.InsideDir()
 	for _, p := range []struct{ field, value string }{{"StoreDir", s.StoreDir}, {"build directory", inside}} {
-		if reserved(p.value) {
+		if reserved(p.value) && (!s.NoChroot || nested("/proc", p.value)) {
 			return fmt.Errorf("%s %q: the sandbox has its own", p.field, p.value)
 		}
 	}

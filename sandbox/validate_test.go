@@ -30,6 +30,7 @@ func TestValidate(t *testing.T) {
 	s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/proc", Target: "/proc"})
 	s.NoChroot, s.ObjectDir, s.Absent = true, "/o", []string{"out"}
 	s.Mounts = append(s.Mounts, sandbox.Mount{Source: "/var", Target: "/var"})
+	s.BuildDir = "/dev/shm/build"
 	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
