@@ -68,6 +68,8 @@ func (b *bars) Event(e realiser.Event) {
 		if text := message(&e); text != "" {
 			fmt.Fprintln(b.shown, text)
 		}
+	case realiser.CollectionStarted, realiser.CollectionFinished:
+		fmt.Fprintln(b.shown, collection(&e))
 	case realiser.GoalFinished:
 		b.wait(e.Goal, false)
 		b.remove(e.Goal)

@@ -57,6 +57,8 @@ func (l *lines) Event(e realiser.Event) {
 		if text := message(&e); text != "" {
 			fmt.Fprintln(l.w, text)
 		}
+	case realiser.CollectionStarted, realiser.CollectionFinished:
+		fmt.Fprintln(l.w, collection(&e))
 	case realiser.GoalFinished:
 		delete(l.said, e.Goal)
 	}
@@ -78,6 +80,17 @@ func beginning(d store.Dir, e *realiser.Event) string {
 		return text
 	}
 	return ""
+}
+
+// collection says that garbage is collected because the disk gets full, and what came of it.
+func collection(e *realiser.Event) string {
+	switch {
+	case e.Type == realiser.CollectionStarted:
+		return "collecting garbage: " + e.Detail
+	case e.Error != "":
+		return "garbage could not be collected: " + terminal.Clean(e.Error)
+	}
+	return fmt.Sprintf("collected garbage: %d bytes freed", e.BytesDone)
 }
 
 // logLine is a line that a builder wrote, with the name of its derivation.

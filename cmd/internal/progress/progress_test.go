@@ -37,15 +37,20 @@ func events(t *testing.T) []realiser.Event {
 		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.SetPhase, Phase: "p"}},
 		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.Say, Level: 3, Text: "words\x1b]0;\a"}},
 		{Type: realiser.GoalMessage, Goal: 1, Path: drv, Message: &builder.Message{Action: builder.Say, Level: 4, Text: "too many"}},
+		{Type: realiser.CollectionStarted, Detail: "5 bytes are free"},
+		{Type: realiser.CollectionFinished, BytesDone: 7},
+		{Type: realiser.CollectionFinished, Error: "no\x1b]0;"},
 		{Type: realiser.GoalFinished, Goal: 1, Path: drv, Status: result.PermanentFailure},
 		{Type: realiser.GoalFinished, Goal: 99, Path: drv}, // its beginning was dropped
 	}
 }
 
+const collected = "collecting garbage: 5 bytes are free\ncollected garbage: 7 bytes freed\ngarbage could not be collected: no\n"
+
 func TestLines(t *testing.T) {
 	for verbose, want := range map[bool]string{
-		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> words\n",
-		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a\nx> words\n",
+		false: "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> words\n" + collected,
+		true:  "fetching /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-y from https://a\nbuilding /nix/store/7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv\nx> a\nx> words\n" + collected,
 	} {
 		var b bytes.Buffer
 		p := progress.New(&b, progress.Options{Dir: store.DefaultDir, Verbose: verbose})
