@@ -158,17 +158,7 @@ func (n *nixBeside) compare(t *testing.T, r *realiser.Realiser, s *local.Store, 
 	}
 	res := outcome.Results[0]
 	if says != "" {
-		if err == nil || !strings.Contains(errs, says) {
-			t.Errorf("Nix says %v: %s\nnot %s", err, errs, says)
-		}
-		if res.Err == nil || !strings.Contains(res.Err.Error(), says) {
-			t.Errorf("Larder says %v\nnot %s", res.Err, says)
-		}
-		if _, got, ok := strings.Cut(errs, " got:"); ok { // what was made is the same at least
-			if got = strings.Fields(got)[0]; res.Err == nil || !strings.Contains(res.Err.Error(), got) {
-				t.Errorf("Larder says %v, Nix has got %s", res.Err, got)
-			}
-		}
+		checkWords(t, says, errs, err, res.Err)
 		return
 	}
 	if err != nil || res.Err != nil {
@@ -177,7 +167,29 @@ func (n *nixBeside) compare(t *testing.T, r *realiser.Realiser, s *local.Store, 
 	if res.Status != result.Built {
 		t.Errorf("the status is %v", res.Status)
 	}
-	for _, want := range n.infos(strings.Fields(out)...) {
+	n.checkInfos(t, s, strings.Fields(out)...)
+}
+
+// checkWords looks for the same words in what both say of a failure.
+func checkWords(t *testing.T, says, nixSays string, nixErr, err error) {
+	t.Helper()
+	if nixErr == nil || !strings.Contains(nixSays, says) {
+		t.Errorf("Nix says %v: %s\nnot %s", nixErr, nixSays, says)
+	}
+	if err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("Larder says %v\nnot %s", err, says)
+	}
+	if _, got, ok := strings.Cut(nixSays, " got:"); ok { // what was made is the same at least
+		if got = strings.Fields(got)[0]; err == nil || !strings.Contains(err.Error(), got) {
+			t.Errorf("Larder says %v, Nix has got %s", err, got)
+		}
+	}
+}
+
+// checkInfos compares what both say of paths that both have made.
+func (n *nixBeside) checkInfos(t *testing.T, s *local.Store, paths ...string) {
+	t.Helper()
+	for _, want := range n.infos(paths...) {
 		got, err := s.PathInfo(t.Context(), parsePath(t, want.Path))
 		if err != nil {
 			t.Fatal(err)
