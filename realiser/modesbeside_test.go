@@ -62,7 +62,7 @@ func TestModesBesideNix(t *testing.T) {
 	hooked := open(t, s, box, func(o *realiser.Options) { o.NoSubstitutes, o.DiffHook = true, hook })
 
 	drvs := map[string]string{}
-	for _, attr := range []string{"same", "changing"} {
+	for _, attr := range []string{"same", "changing", "ca-same", "ca-above", "ca-changing"} {
 		drvs[attr] = n.instantiate("modes.nix", attr)
 		n.copyTo(s, drvs[attr])
 	}
@@ -80,6 +80,10 @@ func TestModesBesideNix(t *testing.T) {
 		{"changing", "", once, realiser.ModeRealise, ""},
 		{"changing", "--check", once, realiser.ModeCheck, "may not be deterministic: output '"},
 		{"changing", "--check --option run-diff-hook true --option diff-hook " + hook, hooked, realiser.ModeCheck, "may not be deterministic: output '"},
+		{"ca-above", "--check", once, realiser.ModeCheck, "are not valid, so checking is not possible"},
+		{"ca-above", "", once, realiser.ModeRealise, ""},
+		{"ca-same", "--check", once, realiser.ModeCheck, ""},
+		{"ca-above", "--check", once, realiser.ModeCheck, ""},
 	} {
 		args := append(append([]string{"-r"}, strings.Fields(step.args)...), drvs[step.attr])
 		_, errs, err := n.run("nix-store", args...)
@@ -111,6 +115,21 @@ func TestModesBesideNix(t *testing.T) {
 		}
 	}
 	removeKept(t, s.StateDir())
+
+	// A floating output that comes out differently has another path, and Nix compares only what has the same.
+	changing := parsePath(t, drvs["ca-changing"])
+	for _, step := range []struct {
+		mode realiser.Mode
+		want result.Status
+	}{{realiser.ModeRealise, result.Built}, {realiser.ModeCheck, result.NotDeterministic}} {
+		o, err := once.Build(t.Context(), store.Caller{}, realiser.Request{Mode: step.mode, Targets: []realiser.Target{{Drv: changing}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.Results[0].Status; got != step.want {
+			t.Errorf("a floating output that differs, %v: %v %v", step.mode, got, o.Err())
+		}
+	}
 }
 
 // removeKept removes what failed builds left beside the state directory.
@@ -125,6 +144,37 @@ func removeKept(t *testing.T, stateDir string) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestDiffHookIdentity: with build users the hook has the builder's ids, and can read both outputs.
+func TestDiffHookIdentity(t *testing.T) {
+	t.Parallel()
+	n, box, s := newNixBeside(t), realSandbox(t), openStore(t)
+	hook := filepath.Join(filepath.Dir(s.StateDir()), "hook")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\ncmp $1 $2 > /dev/null; test $? = 1 && ls -d $4 > /dev/null && echo \"user $(id -u) $(id -g)\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	users := buildUsers(t)
+	r := open(t, s, box, func(o *realiser.Options) { o.NoSubstitutes, o.Users, o.DiffHook = true, users, hook })
+	events := r.Subscribe(1000)
+	drv := n.instantiate("modes.nix", "changing")
+	n.copyTo(s, drv)
+	for _, mode := range []realiser.Mode{realiser.ModeRealise, realiser.ModeCheck} {
+		if _, err := r.Build(t.Context(), store.Caller{}, realiser.Request{Mode: mode, Targets: []realiser.Target{{Drv: parsePath(t, drv)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events.Close()
+	var said []string
+	for ev := range events.Events() {
+		if ev.Type == realiser.GoalLog {
+			said = append(said, ev.Line)
+		}
+	}
+	if len(said) != 1 || !strings.HasPrefix(said[0], "user ") || strings.HasPrefix(said[0], "user 0 ") {
+		t.Errorf("the hook says %q", said)
+	}
+	removeKept(t, s.StateDir())
 }
 
 // TestKeepFailed: the build directory and the outputs of a build that failed become the caller's, in a sandbox with build users.

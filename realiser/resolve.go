@@ -51,6 +51,10 @@ func (d *drvRun) resolve() ending {
 	if err := d.recordResolved(res.outputs); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
+	// As in Nix: it has been run for the resolved derivation, if that was built, and is for the one that was asked for.
+	if failed := d.runPostBuildHook(res.outputs); failed.err != nil {
+		return failed
+	}
 	if res.status == result.AlreadyValid {
 		res.status = result.ResolvesToAlreadyValid
 	}
