@@ -19,6 +19,8 @@ type PathSource interface {
 	Dir() store.Dir
 	PathInfo(ctx context.Context, p store.StorePath) (*store.PathInfo, error)
 	DumpNAR(ctx context.Context, w io.Writer, p store.StorePath) error
+	// Realisations returns what is known of outputs that turned out to be p.
+	Realisations(ctx context.Context, p store.StorePath) ([]*store.Realisation, error)
 }
 
 var errNotWritable = errors.New("only file:// caches can be written")
@@ -36,7 +38,7 @@ type PushOptions struct {
 	Done func(n *store.NarInfo, existed bool)
 }
 
-// Push writes paths to a file:// cache: NARs, narinfos, and if wanted listings. The cache's directory is made if it is not
+// Push writes paths to a file:// cache: NARs, narinfos, realisations, and if wanted listings. The cache's directory is made if it is not
 // there. The references of each path must be among the paths or in the cache. A narinfo that the cache has is kept as it is.
 //
 // Each file appears complete or not at all, and a narinfo after its NAR and after the narinfos of its references: a cache
@@ -141,6 +143,9 @@ func (p *push) all(ctx context.Context, paths []store.StorePath) error {
 		group.Go(func() error {
 			if err := p.one(jobCtx, infos[path], done); err != nil {
 				return fmt.Errorf("%s: %w", p.cache.opt.StoreDir.Join(path), err)
+			}
+			if err := p.realisations(jobCtx, infos[path]); err != nil {
+				return fmt.Errorf("%s: realisations: %w", p.cache.opt.StoreDir.Join(path), err)
 			}
 			close(done[path])
 			return nil

@@ -39,7 +39,7 @@ func (c *Cache) BuildTrace(ctx context.Context, drv store.StorePath, output stri
 		return nil, err
 	}
 	op := "looking up the build trace of " + drv.String() + "^" + output
-	b, err := c.files.get(ctx, "build-trace-v2/"+drv.String()+"/"+output+".doi", maxRealisation)
+	b, err := c.files.get(ctx, buildTraceName(drv, output), maxRealisation)
 	if err != nil {
 		return nil, c.fail(op, err)
 	}

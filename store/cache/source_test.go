@@ -56,6 +56,10 @@ func (s *source) add(t testing.TB, name string, contents []byte, refs ...store.S
 
 func (s *source) Dir() store.Dir { return store.DefaultDir }
 
+func (s *source) Realisations(context.Context, store.StorePath) ([]*store.Realisation, error) {
+	return nil, nil
+}
+
 func (s *source) PathInfo(_ context.Context, p store.StorePath) (*store.PathInfo, error) {
 	if i := s.infos[p]; i != nil {
 		return i, nil

@@ -280,6 +280,12 @@ func TestRealisations(t *testing.T) {
 	if got.OutPath != path("a") || len(got.Signatures) != 2 {
 		t.Errorf("got %+v", got)
 	}
+	if list, err := f.Realisations(ctx, path("a")); err != nil || len(list) != 1 || list[0].ID != id {
+		t.Errorf("realisations of a: %v %v", list, err)
+	}
+	if list, err := f.Realisations(ctx, path("b")); err != nil || len(list) != 0 {
+		t.Errorf("realisations of b: %v %v", list, err)
+	}
 	r.OutPath = path("b")
 	if err := f.RegisterRealisation(ctx, r); err == nil {
 		t.Error("a second path for the same output was taken")

@@ -61,6 +61,30 @@ func (s *Store) Realisation(ctx context.Context, id store.DrvOutput) (*store.Rea
 	return r, err
 }
 
+// Realisations returns what is recorded of outputs that turned out to be p, by their identities in order. None is no error.
+func (s *Store) Realisations(ctx context.Context, p store.StorePath) (list []*store.Realisation, err error) {
+	err = s.view(ctx, func(r reader) error {
+		e, err := s.validEntry(r, "realisations of", p)
+		if err != nil {
+			return err
+		}
+		prefix := numberKey(tableRealises, e.number)
+		return r.scan(prefix, func(key, _ []byte) (bool, error) {
+			id, err := store.ParseDrvOutput(string(key[len(prefix):]))
+			if err != nil {
+				return false, corrupt(key, err)
+			}
+			known, err := s.realisation(r, id)
+			if err != nil || known == nil {
+				return err == nil, err
+			}
+			list = append(list, known)
+			return true, nil
+		})
+	})
+	return list, err
+}
+
 func (s *Store) realisation(r reader, id store.DrvOutput) (*store.Realisation, error) {
 	key := realisationKey(id)
 	b, err := r.get(key)

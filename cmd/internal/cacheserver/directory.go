@@ -82,6 +82,9 @@ func fileType(name string) (string, bool) {
 		}
 		_, ok := digestName(name, ".ls")
 		return typeListing, ok
+	case folder == "build-trace-v2":
+		drv, output, nested := strings.Cut(rest, "/")
+		return typeListing, nested && plainName(drv) && plainName(output) && strings.HasSuffix(output, ".doi")
 	case !plainName(rest):
 		return "", false
 	case folder == "nar":

@@ -39,6 +39,12 @@ func (c *Client) Outputs(ctx context.Context, drv store.StorePath) (outputs map[
 	return outputs, err
 }
 
+// Realisations implements Service.
+func (c *Client) Realisations(ctx context.Context, p store.StorePath) (list []*store.Realisation, err error) {
+	err = c.get(ctx, "realisations/"+p.String(), &list)
+	return list, err
+}
+
 // Derivation implements Service.
 func (c *Client) Derivation(ctx context.Context, p store.StorePath) (*derivation.Derivation, error) {
 	s, err := c.open(ctx, "derivation/"+p.String())

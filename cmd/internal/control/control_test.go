@@ -85,6 +85,7 @@ func TestCalls(t *testing.T) {
 		"PathInfo":         func(s control.Service) (any, error) { return s.PathInfo(ctx, p) },
 		"PathFromHashPart": func(s control.Service) (any, error) { return s.PathFromHashPart(ctx, p.Digest()) },
 		"Query":            func(s control.Service) (any, error) { return s.Query(ctx, control.Closure, []store.StorePath{p, drv}) },
+		"Realisations":     func(s control.Service) (any, error) { return s.Realisations(ctx, p) },
 		"Outputs":          func(s control.Service) (any, error) { return s.Outputs(ctx, drv) },
 		"Derivation": func(s control.Service) (any, error) {
 			d, err := s.Derivation(ctx, drv)

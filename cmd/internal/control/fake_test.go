@@ -137,6 +137,11 @@ func (f *fake) Query(_ context.Context, r control.Relation, paths []store.StoreP
 	return paths, f.fails(paths[0])
 }
 
+func (f *fake) Realisations(_ context.Context, p store.StorePath) ([]*store.Realisation, error) {
+	id := store.DrvOutput{DrvHash: store.SHA256.Sum([]byte(p.String())), Output: "out"}
+	return []*store.Realisation{{ID: id, OutPath: p, Dependencies: map[store.DrvOutput]store.StorePath{id: p}}}, nil
+}
+
 func (f *fake) Outputs(_ context.Context, drv store.StorePath) (map[string]store.StorePath, error) {
 	return map[string]store.StorePath{"out": drv}, f.fails(drv)
 }

@@ -103,6 +103,12 @@ var routes = []struct {
 			return r.answer(o, err)
 		})
 	}},
+	{"GET /v1/realisations/{path}", anyUser, func(r *request) error {
+		return withPath(r, func(p store.StorePath) error {
+			list, err := r.service.Realisations(r.context(), p)
+			return r.answer(list, err)
+		})
+	}},
 	{"GET /v1/derivation/{path}", anyUser, func(r *request) error {
 		return withPath(r, func(p store.StorePath) error {
 			drv, err := r.service.Derivation(r.context(), p)

@@ -86,6 +86,11 @@ func (e *Engine) Outputs(ctx context.Context, drv store.StorePath) (map[string]s
 	return e.store.Outputs(ctx, drv)
 }
 
+// Realisations implements control.Service.
+func (e *Engine) Realisations(ctx context.Context, p store.StorePath) ([]*store.Realisation, error) {
+	return e.store.Realisations(ctx, p)
+}
+
 // Derivation implements control.Service.
 func (e *Engine) Derivation(ctx context.Context, drv store.StorePath) (*derivation.Derivation, error) {
 	if !drv.IsDerivation() {

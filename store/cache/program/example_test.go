@@ -18,6 +18,10 @@ type oneObject struct{ *object }
 
 func (o oneObject) Dir() store.Dir { return store.DefaultDir }
 
+func (o oneObject) Realisations(context.Context, store.StorePath) ([]*store.Realisation, error) {
+	return nil, nil
+}
+
 func (o oneObject) PathInfo(_ context.Context, p store.StorePath) (*store.PathInfo, error) {
 	if p == o.info.Path {
 		return &o.info.PathInfo, nil
