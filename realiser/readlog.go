@@ -47,12 +47,13 @@ func (r *Realiser) newLogFile(drv store.StorePath) string {
 // derivation that made or would make a path; if there is none here, that of a
 // substituter. An error that matches store.ErrNotFound says that nobody has one.
 func (r *Realiser) ReadLog(ctx context.Context, p store.StorePath) (io.ReadCloser, error) {
-	drvs := []store.StorePath{p}
-	if !p.IsDerivation() {
-		var err error
-		if drvs, err = r.makers(ctx, p); err != nil {
-			return nil, err
-		}
+	find := r.makers
+	if p.IsDerivation() {
+		find = r.builtAs
+	}
+	drvs, err := find(ctx, p)
+	if err != nil {
+		return nil, err
 	}
 	for _, drv := range drvs {
 		log, err := r.openLog(drv)

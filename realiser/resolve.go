@@ -1,7 +1,12 @@
 package realiser
 
 import (
+	"context"
+	"maps"
+	"slices"
+
 	"larder/realiser/result"
+	"larder/store"
 	"larder/store/derivation"
 )
 
@@ -59,4 +64,28 @@ func (d *drvRun) resolve() ending {
 		res.status = result.ResolvesToAlreadyValid
 	}
 	return res
+}
+
+// builtAs returns a derivation and those that it was resolved to when its outputs
+// were built, which have the logs.
+func (r *Realiser) builtAs(ctx context.Context, p store.StorePath) ([]store.StorePath, error) {
+	as := []store.StorePath{p}
+	drv, err := r.derivation(ctx, p)
+	if err != nil || !realised(drv) {
+		return as, nil // the log of what is not here, or is damaged, may be here all the same
+	}
+	paths, _, err := r.outputPaths(ctx, drv)
+	if err != nil {
+		return as, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		info, err := r.store.PathInfo(ctx, paths[name])
+		if err != nil {
+			return as, err
+		}
+		if !info.Deriver.IsZero() && !slices.Contains(as, info.Deriver) {
+			as = append(as, info.Deriver)
+		}
+	}
+	return as, nil
 }

@@ -44,6 +44,9 @@ func TestContentAddressed(t *testing.T) {
 		if status != 0 || again != out || strings.Contains(progress, "said") {
 			t.Errorf("status %d, %s, was %s: the change below changes nothing\n%s", status, again, out, progress)
 		}
+		if log := l.ok("log", tops[1]); log != "said" {
+			t.Errorf("log: %q", log)
+		}
 		if known := l.ok("query", "outputs", tops[1]); known+"\n" != out {
 			t.Errorf("outputs: %s", known)
 		}
