@@ -82,7 +82,7 @@ var failures = map[string]struct {
 	"fail-log-size":          {result.LogLimitExceeded, "more than 1000 bytes of log output"},
 	"fail-close-log":         {result.PermanentFailure, "failed due to signal 9"},
 	"fail-write-outside":     {result.PermanentFailure, "failed with exit code 1"},
-	"fail-builtin-unknown":   {result.InputRejected, "unsupported builtin builder 'nonsense'"},
+	"fail-builtin-unknown":   {result.PermanentFailure, "unsupported builtin builder 'nonsense'"},
 	"fail-network":           {result.PermanentFailure, "failed"},
 
 	"refs-allowed-fail":        {result.OutputRejected, "-allowed-fail' is not allowed to refer to the following paths: " + depPath},
@@ -285,8 +285,7 @@ func checkFailure(t *testing.T, c buildCase, res realiser.BuildResult) {
 	if strings.Contains(res.Err.Error(), "\n") {
 		t.Errorf("the message has more than one line: %q", res.Err)
 	}
-	var mismatch *result.HashMismatchError
-	if errors.As(res.Err, &mismatch) != (c.Build.Local.Exit == 102) {
-		t.Errorf("Nix exits with %d, the error is %v", c.Build.Local.Exit, res.Err)
+	if got := result.ExitStatus(res.Err); got != c.Build.Local.Exit {
+		t.Errorf("exits with %d, Nix with %d: %v: %v", got, c.Build.Local.Exit, res.Status, res.Err)
 	}
 }

@@ -135,7 +135,7 @@ func (d *drvRun) realise() (res ending) {
 			return d.g.failed(result.MiscFailure, err)
 		}
 		if err := d.refuse(d.drv, d.asks, d.name); err != nil {
-			return d.g.failed(result.InputRejected, err)
+			return d.refused(err)
 		}
 	}
 	if failed, res := d.failedBefore(); failed {

@@ -1,21 +1,34 @@
 package realiser
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"larder/realiser/builtin"
+	"larder/realiser/result"
 	"larder/store/derivation"
 )
 
 // caFeature is what content-addressed derivations may demand of Nix, where they are an experiment.
 const caFeature = "ca-derivations"
 
+// errUnknownBuiltin is a refusal that in Nix is the failure of a builder that has begun.
+var errUnknownBuiltin = errors.New("unsupported builtin builder")
+
+// refused is the end of a derivation that can't be built as it is meant to.
+func (d *drvRun) refused(err error) ending {
+	if errors.Is(err, errUnknownBuiltin) {
+		return d.g.failed(result.PermanentFailure, err)
+	}
+	return d.g.failed(result.InputRejected, err)
+}
+
 // refuse says why drv can't be built as it is meant to.
 func (r *Realiser) refuse(drv *derivation.Derivation, asks *derivation.Options, name string) error {
 	if called, ok := strings.CutPrefix(drv.Builder, builtin.Prefix); ok && !builtin.Known(called) {
-		return fmt.Errorf("derivation '%s': unsupported builtin builder '%s'", name, called)
+		return fmt.Errorf("derivation '%s': %w '%s'", name, errUnknownBuiltin, called)
 	}
 	if err := r.builder.Refuse(drv, asks, name); err != nil {
 		return err

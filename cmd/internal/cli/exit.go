@@ -39,54 +39,6 @@ type reported struct{ err error }
 func (e *reported) Error() string { return e.err.Error() }
 func (e *reported) Unwrap() error { return e.err }
 
-// Bits of the exit status after failed builds (Nix manual, nix-store --realise, "Special exit codes").
-const (
-	exitBuild            = 0x64 // 100
-	exitTimedOut         = 0x65 // 101
-	exitHashMismatch     = 0x66 // 102
-	exitNotDeterministic = 0x68 // 104
-)
-
-// exitStatus is the exit status for an error: the bits of all failed builds in its tree, else 1.
-func exitStatus(err error) int {
-	status := 0
-	walk(err, func(e error) {
-		switch e := e.(type) {
-		case *result.HashMismatchError:
-			status |= exitHashMismatch
-		case *result.BuildError:
-			switch e.Status {
-			case result.PermanentFailure, result.InputRejected, result.CachedFailure:
-				status |= exitBuild
-			case result.TimedOut:
-				status |= exitTimedOut
-			case result.NotDeterministic:
-				status |= exitNotDeterministic
-			}
-		}
-	})
-	if status == 0 {
-		return 1
-	}
-	return status
-}
-
-// walk calls f with every error of a tree, parents first.
-func walk(err error, f func(error)) {
-	if err == nil {
-		return
-	}
-	f(err)
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		walk(e.Unwrap(), f)
-	case interface{ Unwrap() []error }:
-		for _, c := range e.Unwrap() {
-			walk(c, f)
-		}
-	}
-}
-
 // exit shows an error and returns the exit status.
 func (a *app) exit(ctx context.Context, err error) int {
 	if err == nil {
@@ -104,7 +56,7 @@ func (a *app) exit(ctx context.Context, err error) int {
 	if !errors.As(err, &done) {
 		a.show(err)
 	}
-	return exitStatus(err)
+	return result.ExitStatus(err)
 }
 
 // show prints what the user needs to know of an error: one line for each thing that failed, what its builder last said, and
@@ -164,7 +116,7 @@ func (a *app) name(p store.StorePath) string {
 // they were shown when they were written.
 func (a *app) showLogs(err error) {
 	var seen []store.StorePath
-	walk(err, func(e error) {
+	result.Walk(err, func(e error) {
 		b, ok := e.(*result.BuildError)
 		if !ok || b.Drv.IsZero() || slices.Contains(seen, b.Drv) {
 			return
