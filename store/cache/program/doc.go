@@ -13,7 +13,7 @@
 //	trusted=true           its path infos need no signature
 //	priority=N             lower is asked earlier; default: what the program says, else 50
 //	processes=N            how many of it may run at once; default 4
-//	timeout=SECONDS        how long it may let us wait for its next byte; default 300
+//	timeout=SECONDS        how long it may let us wait for its next byte; default 300, at most 30 for a greeting
 //	substitute-timeout=SECONDS  how long --substitute may take; default one day
 //	max-nar-size=BYTES     of forms that do not tell the size beforehand; default 64 GiB
 //	dest=false             form=argv: --substitute gets no DEST

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"larder/store"
 	"larder/store/cache"
@@ -18,6 +19,9 @@ const (
 	maxLine  = 4096 // bytes, with the newline
 	maxHello = 64   // lines of a greeting
 )
+
+// greetingTimeout is how long a program may take over its greeting.
+const greetingTimeout = 30 * time.Second
 
 // session is a process that is asked one thing after the other.
 type session struct {
@@ -36,6 +40,7 @@ func (p *Program) begin(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	s := &session{process: pr, lines: bufio.NewReaderSize(pr, maxLine)}
+	pr.timeout = min(pr.timeout, greetingTimeout) // others wait to know its priority
 	stop := context.AfterFunc(ctx, pr.kill)
 	if p.at.form == formNix {
 		_, err = s.line()
@@ -43,6 +48,7 @@ func (p *Program) begin(ctx context.Context) (*session, error) {
 		err = s.greet(p)
 	}
 	if stop() && err == nil {
+		pr.timeout = p.at.timeout
 		return s, nil
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, errGone) {
