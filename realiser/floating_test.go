@@ -2,6 +2,7 @@ package realiser
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -177,9 +178,11 @@ func TestUnknownOutputsAreKept(t *testing.T) {
 	middle, _ := l.store.drv(t, "middle", []store.StorePath{below}, floating, with("text", "y"), uses(below))
 	above, _ := l.store.drv(t, "above", []store.StorePath{middle, below}, with("text", "z"), uses(middle, below))
 	for range 2 {
-		if res := l.build(t, false, above)[0]; res.Status != result.Built {
+		res := l.build(t, false, above)[0]
+		if res.Status != result.Built {
 			t.Fatalf("%v %v", res.Status, res.Err)
 		}
+		eventually(t, "nobody uses the output any more", func() bool { return !l.store.isValid(res.Outputs["out"]) })
 	}
 	if n := l.sandbox.count("below"); n != 2 {
 		t.Errorf("garbage collection is not tested: %d builds", n)
@@ -196,5 +199,53 @@ func TestScratchPathIsThatOfNix(t *testing.T) {
 	d := &drvRun{Realiser: &Realiser{dir: store.DefaultDir}, path: drv, drv: &derivation.Derivation{Name: "ca-flat-dir"}}
 	if p, err := d.scratchPath("out"); err != nil || p.String() != "6xz9xpx85y24grwbr3q7vdsyig0dqlvf-ca-flat-dir" {
 		t.Errorf("%s %v", p, err)
+	}
+}
+
+// Outputs whose paths are not known are locked by what their realisations are
+// recorded under; who gets the locks looks again what is there.
+func TestLocksOfUnknownOutputs(t *testing.T) {
+	l := newLab(t, nil)
+	two := func(d *derivation.Derivation) {
+		d.Outputs["lib"] = derivation.Output{}
+		floating(d)
+	}
+	drv, _ := l.store.drv(t, "x", nil, two)
+	other, _ := l.store.drv(t, "x", nil, two, with("other", "1"))
+	now, _ := l.store.drv(t, "now", nil, impure)
+	locked := map[store.StorePath]int{}
+	l.store.lock = func(_ context.Context, paths []store.StorePath) error {
+		for _, p := range paths {
+			locked[p]++
+		}
+		return nil
+	}
+	l.sandbox.build = func(_ context.Context, name string, spec *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
+		err := writeOutput(spec, "out")
+		if name == "x" {
+			err = errors.Join(err, writeOutput(spec, "lib"))
+		}
+		return &sandbox.Result{}, err
+	}
+	for i, d := range []store.StorePath{drv, other, now} {
+		if res := l.build(t, false, d)[0]; res.Status != result.Built {
+			t.Fatalf("%v %v", res.Status, res.Err)
+		}
+		if want := min(2*(i+1), 4); len(locked) != want {
+			t.Errorf("%d locks, want %d: %v", len(locked), want, locked)
+		}
+	}
+
+	late, _ := l.store.drv(t, "late", nil, floating, with("text", "x"))
+	made := l.build(t, false, drv)[0].Outputs["out"]
+	ids, err := l.store.hasher.DrvOutputs(t.Context(), l.store.drvs[late])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.store.lock = func(ctx context.Context, _ []store.StorePath) error {
+		return l.store.RegisterRealisation(ctx, &store.Realisation{ID: ids["out"], OutPath: made})
+	}
+	if res := l.build(t, false, late)[0]; res.Status != result.AlreadyValid || res.Outputs["out"] != made || l.sandbox.count("late") != 0 {
+		t.Errorf("somebody was faster: %v %v %v", res.Status, res.Err, res.Outputs)
 	}
 }
