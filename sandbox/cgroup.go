@@ -27,7 +27,7 @@ func (c Cgroup) validate() error {
 		value int64
 	}{{"Memory", c.Memory}, {"Processes", c.Processes}, {"CPU", c.CPU}} {
 		if l.value < 0 {
-			return fmt.Errorf("Cgroup.%s: %d is less than nothing", l.field, l.value)
+			return fmt.Errorf("control group: %s is %d, less than nothing", l.field, l.value)
 		}
 	}
 	return nil

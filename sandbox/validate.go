@@ -59,6 +59,9 @@ func (s *Spec) validatePlaces() error {
 		if err := checkPath(s.ObjectDir); err != nil {
 			return fmt.Errorf("ObjectDir %q: %w", s.ObjectDir, err)
 		}
+		if nested(s.ObjectDir, s.BuildDir) {
+			return fmt.Errorf("the build directory %q lies among the objects, which a builder must not change", s.BuildDir)
+		}
 		for _, name := range s.Absent {
 			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 				return fmt.Errorf("Absent: %q is not the name of a store entry", name)

@@ -69,6 +69,7 @@ func TestValidate(t *testing.T) {
 		{"range without chroot", func(s *sandbox.Spec) { s.HostGID, s.UIDCount, s.NoChroot, s.ObjectDir = 7, 65536, true, "/o" }, "UIDCount"},
 		{"builtin and a program", func(s *sandbox.Spec) { s.Builtin = "fetchurl" }, `builtin ("fetchurl")`},
 		{"no objects", func(s *sandbox.Spec) { s.NoChroot = true }, "ObjectDir"},
+		{"build directory among the objects", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir = true, "/var" }, "/var/build/tmp"},
 		{"path that is to be absent", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.Absent = true, "/o", []string{"a/b"} }, `"a/b"`},
 		{"build directory in the store, without chroot", func(s *sandbox.Spec) { s.NoChroot, s.ObjectDir, s.BuildDir = true, "/o", "/nix/store/b" }, "/nix/store/b"},
 		{"negative memory", func(s *sandbox.Spec) { s.Cgroup.Memory = -1 }, "Memory"},

@@ -16,7 +16,10 @@
 
 #include "child.h"
 
-enum { HANDOVER = 3, SIGNAL_SET = 8 };
+// The descriptors that the child has, besides 0 to 2. Programs know these numbers.
+enum { HANDOVER = 3, JOB = 4, TERMINAL = 5 };
+
+enum { SIGNAL_SET = 8 };
 
 // job is the layout of what program.encode writes: this, then the operations, the relocations, the slots, the data.
 struct job {
@@ -52,14 +55,14 @@ static int read_all(int fd, void *into, uint64_t size) {
 	return 0;
 }
 
-static void fail(int socket, int32_t operation, int32_t error) {
+static void fail(int32_t operation, int32_t error) {
 	int32_t said[2] = {operation, error};
-	syscall(SYS_write, socket, said, sizeof said);
+	syscall(SYS_write, JOB, said, sizeof said);
 	quit(1);
 }
 
 // receive waits for the job socket and the terminal. It quits if the launcher has no use for this child.
-static void receive(int fds[2]) {
+static void receive(void) {
 	char body[64];
 	union {
 		char space[CMSG_SPACE(2 * sizeof(int))];
@@ -76,19 +79,22 @@ static void receive(int fds[2]) {
 	struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
 	if (n <= 0 || !rights || rights->cmsg_type != SCM_RIGHTS || rights->cmsg_len != CMSG_LEN(2 * sizeof(int)))
 		quit(n == 0 ? 0 : 1);
-	memcpy(fds, CMSG_DATA(rights), 2 * sizeof(int));
+	int fds[2];
+	memcpy(fds, CMSG_DATA(rights), sizeof fds);
+	if (fds[0] != JOB || fds[1] != TERMINAL)
+		quit(1);
 }
 
 // perform executes the job. The last operation is an execve(2).
-static void perform(int socket, int terminal, uint64_t most) {
+static void perform(uint64_t most) {
 	uint64_t size;
-	if (read_all(socket, &size, sizeof size) < 0 || size < sizeof(struct job) || size > most)
-		fail(socket, -1, EINVAL);
+	if (read_all(JOB, &size, sizeof size) < 0 || size < sizeof(struct job) || size > most)
+		fail(-1, EINVAL);
 	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
-		fail(socket, -1, ENOMEM);
-	if (read_all(socket, memory, size) < 0)
-		fail(socket, -1, EPIPE);
+		fail(-1, ENOMEM);
+	if (read_all(JOB, memory, size) < 0)
+		fail(-1, EPIPE);
 	struct job *job = (struct job *)memory;
 	struct operation *operations = (struct operation *)(job + 1);
 	uint64_t *relocations = (uint64_t *)(operations + job->operations);
@@ -100,8 +106,6 @@ static void perform(int socket, int terminal, uint64_t most) {
 		value += (uint64_t)data;
 		memcpy(data + relocations[i], &value, sizeof value);
 	}
-	slots[0] = socket;
-	slots[1] = terminal;
 	for (uint64_t i = 0; i < job->operations; i++) {
 		struct operation *o = &operations[i];
 		uint64_t a[6];
@@ -116,11 +120,11 @@ static void perform(int socket, int terminal, uint64_t most) {
 		if (result == -1 && o->ignored != 0 && errno == o->ignored)
 			i += o->skipped;
 		else if (result == -1)
-			fail(socket, i, errno);
+			fail(i, errno);
 		else if (o->result >= 0)
 			slots[o->result] = result;
 	}
-	fail(socket, -1, ENOEXEC);
+	fail(-1, ENOEXEC);
 }
 
 int larder_child(uint64_t flags, int cgroup, int handover, uint64_t most, int *pidfd) {
@@ -142,9 +146,8 @@ int larder_child(uint64_t flags, int cgroup, int handover, uint64_t most, int *p
 		// What else is open here belongs to other builds, which wait for its end.
 		if (syscall(SYS_close_range, HANDOVER + 1, ~0U, 0) < 0 || syscall(SYS_setsid) < 0)
 			quit(1);
-		int fds[2];
-		receive(fds);
-		perform(fds[0], fds[1], most);
+		receive();
+		perform(most);
 	}
 	int error = pid < 0 ? errno : 0;
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNAL_SET);

@@ -34,11 +34,11 @@ type step struct {
 // slot keeps the result of a call, which is a descriptor.
 type slot int
 
-// A program begins with these.
+// These are open when a program begins: see child.c.
 const (
-	jobSocket slot = iota
-	terminal
-	firstFree
+	handoverFD = inheritedFD
+	jobFD      = 4
+	terminalFD = 5
 )
 
 // none as an argument is a null pointer.
@@ -58,8 +58,6 @@ const (
 	kindPointer = 1
 	kindSlot    = 2
 )
-
-func newProgram() *program { return &program{slots: int(firstFree)} }
 
 // call adds a system call. Its arguments are integers, slots, strings and []bytes; of the latter two, which are pointers
 // for the kernel, strings get a zero byte at the end.

@@ -10,17 +10,18 @@ import (
 // user namespace of its own as a rule, and has setupCapabilities at least.
 func writeProgram(j *job) (*program, error) {
 	s := j.Spec
-	p := newProgram()
+	p := &program{}
 	p.call(step{sandbox.StageLaunch, "umask", ""}, unix.SYS_UMASK, 0o022)
-	sources, err := p.enter(j)
-	if err != nil {
-		return nil, err
-	}
 	var builtin *image
 	if s.Builtin != "" {
+		var err error
 		if builtin, err = p.openImage(); err != nil {
 			return nil, err
 		}
+	}
+	sources, err := p.enter(j)
+	if err != nil {
+		return nil, err
 	}
 	p.takeIDs(s)
 	if !s.NoChroot {
@@ -34,15 +35,17 @@ func writeProgram(j *job) (*program, error) {
 	}
 	p.call(step{sandbox.StageExec, "chdir", dir}, unix.SYS_CHDIR, dir)
 	p.resetSignals()
+	keep := 0
 	file, path, args, env := s.Builder, s.Builder, s.Args, s.Env
 	if builtin != nil {
 		if err := p.prepareBuiltin(builtin, s); err != nil {
 			return nil, err
 		}
 		file, args = builtin.command()
-		path, env = builtin.path, nil
+		path, env, keep = builtin.path, nil, len(builtin.files)
 	}
-	p.call(step{sandbox.StageLaunch, "write", ""}, unix.SYS_WRITE, jobSocket, []byte{readyByte}, 1)
+	p.closeOthers(keep)
+	p.call(step{sandbox.StageLaunch, "write", ""}, unix.SYS_WRITE, jobFD, []byte{readyByte}, 1)
 	p.call(step{sandbox.StageExec, "execve", path}, unix.SYS_EXECVE, file, p.strings(args), p.strings(env))
 	return p, nil
 }
@@ -83,11 +86,21 @@ func (p *program) raiseLoopback() {
 	p.close(fd)
 }
 
-// connectStreams gives the builder its standard streams, and closes everything else at execve(2).
+// connectStreams gives the builder its standard streams.
 func (p *program) connectStreams() {
 	null := p.open(step{sandbox.StageRoot, "open", "/dev/null"}, unix.SYS_OPENAT, unix.AT_FDCWD, "/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	for to, from := range []slot{null, terminal, terminal} {
+	for to, from := range []any{null, terminalFD, terminalFD} {
 		p.call(step{sandbox.StagePrivileges, "dup3", ""}, unix.SYS_DUP3, from, to, 0)
 	}
-	p.call(step{sandbox.StagePrivileges, "close_range", ""}, unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+}
+
+// closeOthers closes what is left but for numbered descriptors and a builtin's call. To close them at execve(2) would be too late: it looks for a script's
+// interpreter, which may be called /proc/self/fd/N/../…, before it closes anything. The job socket leads nowhere.
+func (p *program) closeOthers(numbered int) {
+	s := step{sandbox.StagePrivileges, "close_range", ""}
+	if numbered == 0 {
+		p.call(s, unix.SYS_CLOSE, handoverFD)
+	}
+	p.call(s, unix.SYS_CLOSE_RANGE, jobFD+1, firstNumbered-1, 0)
+	p.call(s, unix.SYS_CLOSE_RANGE, firstNumbered+numbered, int(^uint32(0)), 0)
 }
