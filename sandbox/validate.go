@@ -13,8 +13,8 @@ func (s *Spec) Validate() error {
 	for _, p := range []struct{ field, value string }{
 		{"StoreDir", s.StoreDir}, {"BuildStore", s.BuildStore}, {"BuildDir", s.BuildDir},
 	} {
-		if err := checkPath(p.value); err != nil {
-			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
+		if err := checkField(p.field, p.value); err != nil {
+			return err
 		}
 	}
 	if err := s.validateProgram(); err != nil {
@@ -26,8 +26,8 @@ func (s *Spec) Validate() error {
 		if p.value == "" {
 			continue
 		}
-		if err := checkPath(p.value); err != nil {
-			return fmt.Errorf("%s %q: %w", p.field, p.value, err)
+		if err := checkField(p.field, p.value); err != nil {
+			return err
 		}
 	}
 	if s.BuildStore == s.BuildDir {
@@ -56,15 +56,15 @@ func (s *Spec) Validate() error {
 // validatePlaces looks at where the builder finds the store and its build directory.
 func (s *Spec) validatePlaces() error {
 	if s.NoChroot {
-		if err := checkPath(s.ObjectDir); err != nil {
-			return fmt.Errorf("ObjectDir %q: %w", s.ObjectDir, err)
+		if err := checkField("ObjectDir", s.ObjectDir); err != nil {
+			return err
 		}
 		if nested(s.ObjectDir, s.BuildDir) {
 			return fmt.Errorf("the build directory %q lies among the objects, which a builder must not change", s.BuildDir)
 		}
 		for _, name := range s.Absent {
 			if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-				return fmt.Errorf("Absent: %q is not the name of a store entry", name)
+				return fmt.Errorf("%q (Absent) is not the name of a store entry", name)
 			}
 		}
 	}
@@ -119,8 +119,8 @@ func (s *Spec) validateProgram() error {
 		}
 		return nil
 	}
-	if err := checkPath(s.Builder); err != nil {
-		return fmt.Errorf("Builder %q: %w", s.Builder, err)
+	if err := checkField("Builder", s.Builder); err != nil {
+		return err
 	}
 	if len(s.Args) == 0 {
 		return errors.New("the argument vector (Args) is empty, not even the builder's own name is there")
@@ -152,6 +152,13 @@ func (s *Spec) validateMounts() error {
 			return fmt.Errorf("%q and %q would both be mounted at %q", other, m.Source, m.Target)
 		}
 		seen[m.Target] = m.Source
+	}
+	return nil
+}
+
+func checkField(field, p string) error {
+	if err := checkPath(p); err != nil {
+		return fmt.Errorf("%s %q: %w", field, p, err)
 	}
 	return nil
 }
