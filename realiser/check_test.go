@@ -238,3 +238,81 @@ func TestRoundsMayDiffer(t *testing.T) {
 		t.Errorf("it is %q, %v; warned: %v", text, err, warned)
 	}
 }
+
+// Who asks for another output to be checked while a check is under way gets it checked, too.
+func TestCheckOfFurtherOutputs(t *testing.T) {
+	l := newLab(t, nil)
+	both := func(spec *sandbox.Spec) (*sandbox.Result, error) {
+		return &sandbox.Result{}, errors.Join(writeOutput(spec, "out"), writeOutput(spec, "dev"))
+	}
+	l.sandbox.build = func(_ context.Context, _ string, spec *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
+		return both(spec)
+	}
+	drv, out := l.store.drv(t, "x", nil, withOutput("dev"))
+	dev := l.store.drvs[drv].Outputs["dev"].Path
+	if res := l.build(t, false, drv)[0]; res.Err != nil {
+		t.Fatal(res.Err)
+	}
+	for _, p := range []store.StorePath{out, dev} {
+		info := l.store.infos[p].Clone()
+		info.Ultimate = false
+		l.store.infos[p] = info
+	}
+	var once atomic.Bool
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	l.sandbox.build = func(_ context.Context, _ string, spec *sandbox.Spec, _ io.Writer) (*sandbox.Result, error) {
+		if once.CompareAndSwap(false, true) {
+			close(begun)
+			<-goOn
+		}
+		return both(spec)
+	}
+	results := make(chan BuildResult, 2)
+	ask := func(output string) {
+		results <- l.ask(t, drv, func(q *Request) { q.Mode, q.Targets[0].Outputs = ModeCheck, []string{output} })
+	}
+	go ask("out")
+	<-begun
+	go ask("dev")
+	eventually(t, "the second has joined", func() bool { return l.waiters(key{kind: derivationGoal, path: drv, mode: ModeCheck}) == 2 })
+	close(goOn)
+	for range 2 {
+		if res := <-results; res.Err != nil {
+			t.Error(res.Err)
+		}
+	}
+	for _, p := range []store.StorePath{out, dev} {
+		if !l.store.infos[p].Ultimate {
+			t.Errorf("%s was not checked", p)
+		}
+	}
+}
+
+// waiters is how many wait for a goal.
+func (l *lab) waiters(k key) int {
+	l.graph.mu.Lock()
+	defer l.graph.mu.Unlock()
+	if g := l.graph.goals[k]; g != nil {
+		return len(g.waiters)
+	}
+	return 0
+}
+
+// A builtin leaves nothing, whatever is asked for: it may know passwords.
+func TestBuiltinKeepsNothing(t *testing.T) {
+	l := newLab(t, func(o *Options) { o.KeepFailed = true })
+	l.sandbox.build = func(context.Context, string, *sandbox.Spec, io.Writer) (*sandbox.Result, error) { return exit(1) }
+	drv, _ := l.store.drv(t, "x", nil, func(d *derivation.Derivation) {
+		d.Builder, d.System = "builtin:fetchurl", "builtin"
+		d.Env["url"], d.Env["out"] = "http://127.0.0.1:1/x", ""
+		d.Outputs["out"] = derivation.Output{CA: store.ContentAddress{Method: store.Flat, Hash: store.SHA256.Sum(nil)}}
+	})
+	res := l.ask(t, drv, func(q *Request) { q.KeepFailed = true })
+	var failure *result.BuildError
+	if !errors.As(res.Err, &failure) || failure.KeptDir != "" || failure.KeptOutputs != "" || res.Status != result.TransientFailure {
+		t.Errorf("%v %+v", res.Status, failure)
+	}
+	if kept := l.kept(t); len(kept) > 0 {
+		t.Errorf("kept: %v", kept)
+	}
+}

@@ -54,7 +54,7 @@ func (r *Realiser) realiseDerivation(g *goal, wanted outputSet) ending {
 		return res
 	}
 	res.outputs = d.paths
-	if res.complete = res.status == result.Built; !res.complete { // else all of them are valid
+	if res.complete = res.status == result.Built && d.g.key.mode == ModeRealise; !res.complete { // else all of them are valid
 		res.outputs = map[string]store.StorePath{}
 		for _, name := range d.wanted {
 			res.outputs[name] = d.paths[name]

@@ -36,6 +36,8 @@ func (b *build) compareWithValid() *result.BuildError {
 	}
 	if failure != nil {
 		b.result.confirmed = nil
+	} else {
+		b.result.discard()
 	}
 	return failure
 }

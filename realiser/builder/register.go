@@ -15,7 +15,6 @@ func (r *Result) Register(ctx context.Context) error {
 	b := r.build
 	defer b.releaseUser()
 	if b.Check != nil {
-		defer r.discard()
 		return r.confirm(ctx)
 	}
 	var adds, replacements []store.Addition

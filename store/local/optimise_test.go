@@ -156,6 +156,14 @@ func TestDamagedLinkTarget(t *testing.T) {
 	if err := f.CheckContents(ctx, path("x")); !errors.Is(err, store.ErrDamaged) {
 		t.Errorf("x: %v", err)
 	}
+	repaired := f.treeAt("x", "good text")
+	archive := f.dump(repaired.Temp)
+	repaired.Info.NarHash, repaired.Info.NarSize = store.SHA256.Sum(archive), uint64(len(archive))
+	check(t, f.Replace(ctx, repaired))
+	check(t, f.CheckContents(ctx, path("x")))
+	if f.stat("x", "file0").Ino != f.stat("z", "file0").Ino {
+		t.Error("what was repaired is not shared")
+	}
 	check(t, os.Chmod(filepath.Join(f.ObjectDir(), local.LinksDir, f.links()[0]), 0o555))
 	if bad, err := f.CheckLinks(ctx, true); err != nil || len(bad) != 1 || len(f.links()) != 0 {
 		t.Errorf("an executable bit: %q, %v, links %q", bad, err, f.links())

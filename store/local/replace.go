@@ -45,6 +45,9 @@ func (s *Store) Replace(ctx context.Context, adds ...store.Addition) error {
 }
 
 func (s *Store) replaceAll(ctx context.Context, r *registration) error {
+	if s.autoOptimise {
+		s.optimiseNew(ctx, r)
+	}
 	release, err := s.claims.take(ctx, r.paths)
 	if err != nil {
 		return err
