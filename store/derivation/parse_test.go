@@ -157,6 +157,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(sample))
 	f.Add([]byte(`DrvWithVersion("xp-dyn-drv",[],[],[],"","",[],[])`))
+	f.Add([]byte(dynamicText))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		drv, err := derivation.Parse(dir, "x", text)
 		if err != nil {

@@ -3,6 +3,8 @@ package cacheserver
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -15,6 +17,7 @@ import (
 
 	"larder/nar"
 	"larder/store"
+	"larder/store/derivation"
 )
 
 // objects is a store with one path, whose NAR is text.
@@ -63,6 +66,73 @@ func (o *objects) Listing(context.Context, store.StorePath) (*nar.Listing, error
 
 func (o *objects) Log(context.Context, store.StorePath) (io.ReadCloser, error) {
 	return nil, store.ErrNotFound
+}
+
+func (o *objects) Realisation(_ context.Context, id store.DrvOutput) (*store.Realisation, error) {
+	if id != drvOutput {
+		return nil, store.ErrNotFound
+	}
+	return &store.Realisation{ID: id, OutPath: o.info.Path}, nil
+}
+
+func (o *objects) Derivation(_ context.Context, drv store.StorePath) (*derivation.Derivation, error) {
+	d := &derivation.Derivation{Name: "x", Outputs: map[string]derivation.Output{"out": {HashAlgo: store.SHA256, Method: store.Recursive}}}
+	switch drv.Name() {
+	case "x.drv":
+	case "unresolved.drv":
+		d.InputDrvs = map[store.StorePath][]string{drv: {"out"}}
+	default:
+		return nil, store.ErrNotValid
+	}
+	return d, nil
+}
+
+func (o *objects) Outputs(context.Context, store.StorePath) (map[string]store.StorePath, error) {
+	return map[string]store.StorePath{"out": o.info.Path}, nil
+}
+
+var drvOutput = store.DrvOutput{DrvHash: store.SHA256.Sum([]byte("drv")), Output: "out"}
+
+func TestRealisationsOfTheStore(t *testing.T) {
+	o := newObjects(t)
+	key, err := store.GenerateKey("me", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring := store.NewKeyRing(key.Public())
+	s := &Store{Objects: o, Keys: []store.SecretKey{key}}
+	body := func(path string) []byte {
+		t.Helper()
+		res := get(t, s, "GET", path, "")
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s %v", path, res.Status, err)
+		}
+		return b
+	}
+	var r store.Realisation
+	if err := json.Unmarshal(body("/realisations/"+drvOutput.String()+".doi"), &r); err != nil || r.OutPath != o.info.Path || !r.SignedBy(ring) {
+		t.Errorf("%+v %v", r, err)
+	}
+	const digest = "7rjj86a15146cq1d3qy068lml7n7ykzm"
+	drv, err := store.ParseStorePath(digest + "-x.drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := store.ParseBuildTrace(drv, "out", body("/build-trace-v2/"+drv.String()+"/out.doi"))
+	if err != nil || b.OutPath != o.info.Path || !b.SignedBy(ring) {
+		t.Errorf("%+v %v", b, err)
+	}
+	for _, path := range []string{"/realisations/x.doi", "/realisations/sha256:00!out.doi", "/realisations/" + drvOutput.String(),
+		"/build-trace-v2/" + digest + "-x.drv/lib.doi", "/build-trace-v2/" + digest + "-x.drv", "/build-trace-v2/" + digest + "-x/out.doi",
+		"/build-trace-v2/" + digest + "-other.drv/out.doi", "/build-trace-v2/" + digest + "-unresolved.drv/out.doi"} {
+		res := get(t, s, "GET", path, "")
+		res.Body.Close()
+		if res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
 }
 
 func get(t *testing.T, h http.Handler, method, path, ranges string) *http.Response {

@@ -26,6 +26,7 @@ type Objects interface {
 	Listing(ctx context.Context, p store.StorePath) (*nar.Listing, error)
 	// Log opens the log of a derivation's build; store.ErrNotFound if there is none.
 	Log(ctx context.Context, drv store.StorePath) (io.ReadCloser, error)
+	Realisations
 }
 
 // Store serves the valid paths of a store.
@@ -74,6 +75,10 @@ func (s *Store) route(w http.ResponseWriter, r *http.Request, name string) error
 		return s.nar(w, r, rest)
 	case "log":
 		return s.log(w, r, rest)
+	case "realisations":
+		return s.realisation(w, r, rest)
+	case "build-trace-v2":
+		return s.buildTrace(w, r, rest)
 	}
 	return store.ErrNotFound
 }

@@ -39,6 +39,12 @@ func (c *Client) Outputs(ctx context.Context, drv store.StorePath) (outputs map[
 	return outputs, err
 }
 
+// Realisation implements Service.
+func (c *Client) Realisation(ctx context.Context, id store.DrvOutput) (*store.Realisation, error) {
+	r := &store.Realisation{}
+	return r, c.get(ctx, "realisation/"+id.String(), r)
+}
+
 // Realisations implements Service.
 func (c *Client) Realisations(ctx context.Context, p store.StorePath) (list []*store.Realisation, err error) {
 	err = c.get(ctx, "realisations/"+p.String(), &list)

@@ -85,8 +85,11 @@ func TestCalls(t *testing.T) {
 		"PathInfo":         func(s control.Service) (any, error) { return s.PathInfo(ctx, p) },
 		"PathFromHashPart": func(s control.Service) (any, error) { return s.PathFromHashPart(ctx, p.Digest()) },
 		"Query":            func(s control.Service) (any, error) { return s.Query(ctx, control.Closure, []store.StorePath{p, drv}) },
-		"Realisations":     func(s control.Service) (any, error) { return s.Realisations(ctx, p) },
-		"Outputs":          func(s control.Service) (any, error) { return s.Outputs(ctx, drv) },
+		"Realisation": func(s control.Service) (any, error) {
+			return s.Realisation(ctx, store.DrvOutput{DrvHash: store.SHA256.Sum(nil), Output: "out"})
+		},
+		"Realisations": func(s control.Service) (any, error) { return s.Realisations(ctx, p) },
+		"Outputs":      func(s control.Service) (any, error) { return s.Outputs(ctx, drv) },
 		"Derivation": func(s control.Service) (any, error) {
 			d, err := s.Derivation(ctx, drv)
 			if err != nil {

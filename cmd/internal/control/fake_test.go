@@ -137,6 +137,11 @@ func (f *fake) Query(_ context.Context, r control.Relation, paths []store.StoreP
 	return paths, f.fails(paths[0])
 }
 
+func (f *fake) Realisation(_ context.Context, id store.DrvOutput) (*store.Realisation, error) {
+	p, err := store.ParseStorePath("7rjj86a15146cq1d3qy068lml7n7ykzm-x")
+	return &store.Realisation{ID: id, OutPath: p, Dependencies: map[store.DrvOutput]store.StorePath{id: p}}, err
+}
+
 func (f *fake) Realisations(_ context.Context, p store.StorePath) ([]*store.Realisation, error) {
 	id := store.DrvOutput{DrvHash: store.SHA256.Sum([]byte(p.String())), Output: "out"}
 	return []*store.Realisation{{ID: id, OutPath: p, Dependencies: map[store.DrvOutput]store.StorePath{id: p}}}, nil

@@ -103,6 +103,14 @@ var routes = []struct {
 			return r.answer(o, err)
 		})
 	}},
+	{"GET /v1/realisation/{id}", anyUser, func(r *request) error {
+		id, err := store.ParseDrvOutput(r.PathValue("id"))
+		if err != nil {
+			return badRequest("%w", err)
+		}
+		known, err := r.service.Realisation(r.context(), id)
+		return r.answer(known, err)
+	}},
 	{"GET /v1/realisations/{path}", anyUser, func(r *request) error {
 		return withPath(r, func(p store.StorePath) error {
 			list, err := r.service.Realisations(r.context(), p)

@@ -44,6 +44,8 @@ type Service interface {
 	Query(ctx context.Context, relation Relation, paths []store.StorePath) ([]store.StorePath, error)
 	// Outputs returns the outputs of a derivation whose paths are known, by name.
 	Outputs(ctx context.Context, drv store.StorePath) (map[string]store.StorePath, error)
+	// Realisation returns what is known of an output whose path its derivation does not say; store.ErrNotFound if nothing is.
+	Realisation(ctx context.Context, id store.DrvOutput) (*store.Realisation, error)
 	// Realisations returns what is known of outputs that turned out to be a valid path.
 	Realisations(ctx context.Context, p store.StorePath) ([]*store.Realisation, error)
 	// Derivation returns a valid derivation.

@@ -86,6 +86,11 @@ func (e *Engine) Outputs(ctx context.Context, drv store.StorePath) (map[string]s
 	return e.store.Outputs(ctx, drv)
 }
 
+// Realisation implements control.Service.
+func (e *Engine) Realisation(ctx context.Context, id store.DrvOutput) (*store.Realisation, error) {
+	return e.store.Realisation(ctx, id)
+}
+
 // Realisations implements control.Service.
 func (e *Engine) Realisations(ctx context.Context, p store.StorePath) ([]*store.Realisation, error) {
 	return e.store.Realisations(ctx, p)
