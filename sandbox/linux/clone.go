@@ -6,6 +6,8 @@ import "C"
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // clone makes a child that performs a program: see child.c. It begins in the control group, if one is given, and inherits the
@@ -25,4 +27,13 @@ func clone(flags uintptr, cgroup, handover *os.File) (process *os.Process, pidfd
 	}
 	process, err = os.FindProcess(int(pid))
 	return process, int(fd), err
+}
+
+// openFiles is the limit of open files that this process would have without Go's runtime, which raises it for itself. Builders shall not
+// see that: there are programs that close all descriptors that they could have, one by one.
+func openFiles() (limit unix.Rlimit, known bool) {
+	soft := uint64(C.larder_open_files())
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	limit.Cur = min(soft, limit.Max)
+	return limit, err == nil && soft > 0
 }

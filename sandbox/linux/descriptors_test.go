@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"larder/sandbox"
 )
@@ -48,5 +52,23 @@ func TestBuiltinWithManyMounts(t *testing.T) {
 		if result, err := r.Run(deadline(t), s, &log); err != nil || !result.Success() {
 			t.Fatalf("%d mounts: %v, %v, log:\n%s", n, result, err, &log)
 		}
+	}
+}
+
+// TestOpenFiles: builders may open as many files as this program might when it was started, and not what Go's runtime made of it.
+func TestOpenFiles(t *testing.T) {
+	const soft = "321"
+	if os.Getenv("LARDER_TEST_OPEN_FILES") == "" {
+		cmd := exec.CommandContext(deadline(t), busybox, "sh", "-c", fmt.Sprintf("ulimit -S -n %s && exec /proc/%d/exe -test.run=^TestOpenFiles$ -test.v", soft, os.Getpid()))
+		cmd.Env = append(os.Environ(), "LARDER_TEST_OPEN_FILES=1", "TMPDIR="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestOpenFiles") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	if got, want := run(t, newSpec(t, "ulimit -S -n; ulimit -H -n")), lines(soft, fmt.Sprint(limit.Max)); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -35,10 +35,16 @@ func (p *program) privilege(op string, number uintptr, arguments ...any) *call {
 }
 
 func (p *program) setLimits(s *sandbox.Spec) {
-	limits := append([]sandbox.Limit{{Resource: unix.RLIMIT_CORE}}, s.Limits...)
-	for _, l := range limits {
-		both := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, l.Value), l.Value)
-		p.privilege("prlimit", unix.SYS_PRLIMIT64, 0, l.Resource, both, none)
+	set := func(resource int, soft, hard uint64) {
+		both := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, soft), hard)
+		p.privilege("prlimit", unix.SYS_PRLIMIT64, 0, resource, both, none)
+	}
+	set(unix.RLIMIT_CORE, 0, 0)
+	if files, known := openFiles(); known {
+		set(unix.RLIMIT_NOFILE, files.Cur, files.Max)
+	}
+	for _, l := range s.Limits {
+		set(l.Resource, l.Value, l.Value)
 	}
 }
 
