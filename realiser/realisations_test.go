@@ -370,3 +370,37 @@ func TestCheckContentAddressed(t *testing.T) {
 		t.Errorf("after the check: %v %v %v", res.Status, res.Err, res.Outputs)
 	}
 }
+
+// TestAccessToContentAddressed makes absent outputs present for who opens them: by
+// the resolved derivation where that says the path, else from a cache.
+func TestAccessToContentAddressed(t *testing.T) {
+	box := realSandbox(t)
+	contents, plain := readContents(t), filepath.Join(fixture.Unpack(t, "caches/plain.tar.zst"), "plain")
+	s := openStore(t)
+	leaf, _, ia := caPackages(t, s, contents)
+	r := open(t, s, box, nil)
+	deferred, floating := contents.path(t, "iaOnCa", "out"), contents.path(t, "caLeaf", "out")
+	if err := r.Realise(t.Context(), store.Caller{}, deferred); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("nobody knows it yet: %v", err)
+	}
+	build(t, r, realiser.Target{Drv: ia})
+	if _, err := s.Delete(t.Context(), deferred); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Realise(t.Context(), store.Caller{}, deferred); err != nil {
+		t.Error(err)
+	}
+	if !s.IsPresent(deferred) {
+		t.Error("it is still absent")
+	}
+
+	other := openStore(t)
+	caPackages(t, other, contents)
+	sub := substituting(t, other, openCache(t, "file://"+filepath.Join(plain, "realisations"), cache.Options{}))
+	if err := sub.Realise(t.Context(), store.Caller{}, floating); err != nil {
+		t.Error(err)
+	}
+	if res := build(t, sub, realiser.Target{Drv: leaf})[0]; res.Status != result.Substituted || res.Outputs["out"] != floating {
+		t.Errorf("what it is an output of: %v %v", res.Status, res.Err)
+	}
+}
