@@ -65,6 +65,12 @@ func killAll(uid int) error {
 	if r, e, s := unix.Getresuid(); r != uid || e != uid || s != uid {
 		return errors.New("setresuid did not change the user id")
 	}
+	// Nor may it have capabilities, which root may have been told to keep (securebits, capabilities(7)).
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return os.NewSyscallError("capset", err)
+	}
 	_, _, errno := unix.RawSyscall(unix.SYS_KILL, ^uintptr(0), uintptr(syscall.SIGKILL), 0)
 	if errno != 0 && errno != unix.ESRCH && errno != unix.EPERM { // nobody is left
 		return os.NewSyscallError("kill", errno)

@@ -20,6 +20,7 @@ import (
 // helpers are programs that this test binary is when it finds its name in LARDER_TEST_HELPER.
 var helpers = map[string]func(){
 	"daemon": daemonHelper,
+	"killer": killerHelper,
 }
 
 func TestMain(m *testing.M) {
