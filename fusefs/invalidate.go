@@ -2,6 +2,9 @@ package fusefs
 
 import (
 	"context"
+	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +56,38 @@ func (r *retirements) wait(object uint32) <-chan struct{} {
 	return nil
 }
 
+// awaitForgotten gives the kernel time to forget objects, and returns those that it still has.
+func (f *FS) awaitForgotten(ctx context.Context, objects iter.Seq[uint32]) (held []uint32) {
+	ctx, cancel := context.WithTimeout(ctx, forgetGrace)
+	defer cancel()
+	for n := range objects {
+		select {
+		case <-f.lookups.unused(n):
+		case <-ctx.Done():
+		}
+		if f.lookups.held(n) {
+			held = append(held, n)
+		}
+	}
+	return held
+}
+
+// forgetInside takes the names inside of an object from the kernel, deepest first. An object that was in use when its own name
+// was taken away keeps in the kernel what was in use, below no name, and without this for as long as memory lasts.
+func (f *FS) forgetInside(n uint32) {
+	if f.kernel == nil {
+		return
+	}
+	x, err := f.indexes.get(n)
+	if err != nil {
+		return // it is not readable, so nothing in it can be in use
+	}
+	for e := uint32(x.len()); e > 1; e-- {
+		dir := x.parents[e-1]
+		f.kernel.EntryNotify(uint64(newNodeID(n, kindDirectory, dir)), x.name(e-1))
+	}
+}
+
 // Invalidate makes the kernel forget objects that are about to be deleted. Those
 // that it does not forget, because somebody has one open, mapped or as current
 // directory, or looks at it right now, are returned as busy: they must not be
@@ -78,13 +113,12 @@ func (f *FS) Invalidate(ctx context.Context, paths []store.StorePath) (busy []st
 			f.kernel.EntryNotify(uint64(rootID), p.String())
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, forgetGrace)
-	defer cancel()
+	held := f.awaitForgotten(ctx, maps.Keys(gone))
+	for _, n := range held {
+		f.forgetInside(n)
+	}
+	f.awaitForgotten(ctx, slices.Values(held))
 	for n, p := range gone {
-		select {
-		case <-f.lookups.unused(n):
-		case <-ctx.Done():
-		}
 		if f.lookups.held(n) {
 			busy = append(busy, p)
 			delete(gone, n)

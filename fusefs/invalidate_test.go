@@ -147,3 +147,30 @@ func TestClosedWhileMounted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What was in use when it should be forgotten is forgotten when nobody uses it any more, without anybody looking at it again.
+func TestInvalidateAfterUse(t *testing.T) {
+	m := newMounted(t)
+	p := m.store.add(t, "used", tree{"dir/text": "x", "dir/more": "y", "top": "z"})
+	fd, err := unix.Open(m.path(p, "dir/text"), unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.touch(t, "read", m.path(p, "dir/more")).wait()
+	for range 2 {
+		busy, done := m.fs.Invalidate(t.Context(), []store.StorePath{p})
+		done()
+		if len(busy) != 1 {
+			t.Error("it is in use, and not busy")
+		}
+	}
+	unix.Close(fd)
+	busy, done := m.fs.Invalidate(t.Context(), []store.StorePath{p})
+	done()
+	if len(busy) > 0 {
+		t.Error("nobody uses it any more, and it is busy")
+	}
+	if got := m.touch(t, "read", m.path(p, "dir/text")).wait(); got != "ok x" {
+		t.Errorf("afterwards: %q", got)
+	}
+}
