@@ -15,6 +15,12 @@
 //	derivation goal    valid? · outputs' substitution goals · inputs' goals · build, register
 //	                   … or, if an input's path was not known before: the resolved derivation's goal
 //
+// A goal has a [Mode], which is part of what identifies it: a check of a derivation
+// builds and compares, and serves nobody who wants the outputs; a repair also looks at
+// what valid paths contain. What it waits for is realised as ever, except that a repair
+// repairs its inputs and the closure of its outputs. drvmode.go and repair.go have what
+// modes change.
+//
 // A goal that waits for other goals holds no slot. Slots bound what is at work:
 // builds, downloads and narinfo queries each have their own, handed out by
 // priority (a program that waits in an access first), then by age of the

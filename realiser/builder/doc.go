@@ -33,6 +33,13 @@
 // registered the hash parts of the paths where things were made are replaced by
 // those of the final paths (Nix manual, "Content-addressing derivation outputs").
 //
+// # Rounds, checks, and what is left
+//
+// A Job may ask for several rounds, or to compare with what is valid (Job.Check). What
+// differs is shown to the diff hook, and is kept with what else a failed build leaves:
+// in one directory beside the build directories, which becomes the caller's (decision
+// 0066). Nothing of that ever lies in the store.
+//
 // # Logs
 //
 // A [Log] keeps the raw output in a file, and hands lines and messages ("@nix "
