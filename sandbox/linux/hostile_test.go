@@ -206,6 +206,14 @@ func TestHostRoot(t *testing.T) {
 	s.HostUID, s.HostGID = sandbox.CallingUser, sandbox.CallingUser
 	must(t, os.Chown(s.BuildDir, 0, 0))
 	newOutside(t).try(t, s, calls)
+	// Its own devices it uses, and the machine's it leaves as they are. The modes are those that they have.
+	s = newSpec(t, `for d in null zero full random urandom tty; do chmod $(stat -c %a /dev/$d) /dev/$d 2>/dev/null && echo has changed $d; done
+		echo x >/dev/null && echo writes`)
+	s.HostUID, s.HostGID = sandbox.CallingUser, sandbox.CallingUser
+	must(t, os.Chown(s.BuildDir, 0, 0))
+	if got := run(t, s); got != "writes\n" {
+		t.Error(got)
+	}
 }
 
 // TestAbstractSocket: sockets without a file belong to the network namespace.

@@ -113,9 +113,10 @@ func (b rootBuilder) etc(s *sandbox.Spec) {
 
 func (b rootBuilder) dev(s *sandbox.Spec) {
 	b.dir("/dev")
-	// A user namespace can make no device nodes, so they are the host's.
+	// A user namespace can make no device nodes, so they are the host's. Read-only is what their modes and owners are, which a builder
+	// with the host's root's user id could change for everybody; devices can be written to all the same.
 	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		b.bind("/dev/"+name, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false)
+		b.bind("/dev/"+name, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC, false)
 	}
 	b.symlink("/proc/self/fd", "/dev/fd")
 	for fd, name := range []string{"stdin", "stdout", "stderr"} {
