@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -146,6 +147,42 @@ func removeKept(t *testing.T, stateDir string) {
 	}
 }
 
+// TestPostBuildHookBesideNix: the hook is run for what Nix runs it for, resolved derivations and those that they stand for.
+func TestPostBuildHookBesideNix(t *testing.T) {
+	t.Parallel()
+	n, box, s := newNixBeside(t), realSandbox(t), openStore(t)
+	said := filepath.Join(filepath.Dir(s.StateDir()), "said")
+	hook := filepath.Join(filepath.Dir(s.StateDir()), "hook")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho $DRV_PATH: $OUT_PATHS >> "+said+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	heard := func() []string {
+		t.Helper()
+		text, err := os.ReadFile(said)
+		if err := errors.Join(err, os.Remove(said)); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(strings.TrimSpace(string(text)), "\n")
+	}
+	r := open(t, s, box, func(o *realiser.Options) { o.NoSubstitutes, o.PostBuildHook = true, hook })
+	drv := n.instantiate("modes.nix", "ca-above")
+	n.copyTo(s, drv)
+	n.ok("nix-store", "-r", "--option", "post-build-hook", hook, drv)
+	want := heard()
+	if o, err := r.Build(t.Context(), store.Caller{}, realiser.Request{Targets: []realiser.Target{{Drv: parsePath(t, drv)}}}); err != nil || o.Err() != nil {
+		t.Fatal(err, o.Err())
+	}
+	// Nix 2.8 has lost OUT_PATHS for floating outputs that were just built.
+	got := heard()
+	same := slices.EqualFunc(got, want, func(ours, nixs string) bool {
+		drv, outputs, _ := strings.Cut(ours, ": ")
+		return outputs != "" && strings.HasPrefix(nixs, drv+":")
+	})
+	if !same {
+		t.Errorf("run for %q\nNix runs it for %q", got, want)
+	}
+}
+
 // TestDiffHookIdentity: with build users the hook has the builder's ids, and can read both outputs.
 func TestDiffHookIdentity(t *testing.T) {
 	t.Parallel()
@@ -167,8 +204,8 @@ func TestDiffHookIdentity(t *testing.T) {
 	events.Close()
 	var said []string
 	for ev := range events.Events() {
-		if ev.Type == realiser.GoalLog {
-			said = append(said, ev.Line)
+		if ev.Type == realiser.GoalMessage {
+			said = append(said, ev.Message.Text)
 		}
 	}
 	if len(said) != 1 || !strings.HasPrefix(said[0], "user ") || strings.HasPrefix(said[0], "user 0 ") {
