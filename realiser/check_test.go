@@ -232,7 +232,7 @@ func TestRoundsMayDiffer(t *testing.T) {
 	s.Close()
 	warned := false
 	for ev := range s.Events() {
-		warned = warned || strings.HasPrefix(ev.Line, "warning: output '/nix/store/"+out.String())
+		warned = warned || ev.Type == GoalMessage && strings.HasPrefix(ev.Message.Text, "warning: output '/nix/store/"+out.String())
 	}
 	if text, err := os.ReadFile(l.store.ObjectPath(out)); err != nil || string(text) != "2" || !warned {
 		t.Errorf("it is %q, %v; warned: %v", text, err, warned)

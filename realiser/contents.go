@@ -16,6 +16,7 @@ type contents struct {
 	mu    sync.Mutex // guards what follows
 	users int
 	good  map[store.StorePath]bool
+	told  map[store.StorePath]bool // that they are damaged
 }
 
 // begin says that a repair begins; end, that it is over.
@@ -27,7 +28,7 @@ func (c *contents) begin() (end func()) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.users--; c.users == 0 {
-			c.good = nil
+			c.good, c.told = nil, nil
 		}
 	}
 }
@@ -58,6 +59,23 @@ func (c *contents) damage(ctx context.Context, p store.StorePath) (damage, err e
 	return nil, err
 }
 
+// tell reports whether it is news that a path is damaged: goals of outputs and of
+// their derivations look at the same ones.
+func (c *contents) tell(p store.StorePath) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told[p] {
+		return false
+	}
+	if c.users > 0 {
+		if c.told == nil {
+			c.told = map[store.StorePath]bool{}
+		}
+		c.told[p] = true
+	}
+	return true
+}
+
 // damaged returns those of valid paths that are damaged.
 func (r *Realiser) damaged(g *goal, paths []store.StorePath) (bad []store.StorePath, err error) {
 	for _, p := range paths {
@@ -66,7 +84,9 @@ func (r *Realiser) damaged(g *goal, paths []store.StorePath) (bad []store.StoreP
 			return nil, err
 		}
 		if damage != nil {
-			r.opt.Logger.Warn("a damaged path was found", "err", damage)
+			if r.contents.tell(p) {
+				r.opt.Logger.Warn("a damaged path was found", "err", damage)
+			}
 			bad = append(bad, p)
 		}
 	}

@@ -99,7 +99,7 @@ func TestHostileOutputs(t *testing.T) {
 				{"symlinks in a directory", "mkdir $out; ln -s " + victim + " $out/f; ln -s " + filepath.Dir(victim) + " $out/d; ln -s ../../../.. $out/u", "", "dr-xr-xr-x"},
 				{"directory swapped for a symlink", "mkdir $out; echo > $out/x; rm -r $out; ln -s " + dep + " $out", "", "Lrwxrwxrwx"},
 				{"pipe", "mkfifo $out", "neither a regular file nor a directory nor a symlink", ""},
-				{"pipe in a directory", "mkdir -p $out/a; mkfifo $out/a/p", "neither a regular file nor a directory nor a symlink", ""},
+				{"pipe in a directory", "mkdir -p $out/a; mkfifo $out/a/p", "/a/p': it is neither a regular file nor a directory nor a symlink", ""},
 				{"writable for all", "echo > $out; chmod 666 $out", "suspicious ownership or permission", ""},
 				{"writable for the group", "mkdir $out; chmod 775 $out", "suspicious ownership or permission", ""},
 				{"nothing", "true", "failed to produce output path", ""},
@@ -122,6 +122,8 @@ func TestHostileOutputs(t *testing.T) {
 				switch {
 				case c.refused != "" && (res.Err == nil || !strings.Contains(res.Err.Error(), c.refused)):
 					t.Errorf("sandbox mode %d, %s: %v, want %q", m, c.name, res.Err, c.refused)
+				case c.refused != "" && strings.Contains(res.Err.Error(), ".larder-tmp"):
+					t.Errorf("sandbox mode %d, %s: %v names a temporary file", m, c.name, res.Err)
 				case c.refused == "" && res.Err != nil:
 					var e *result.BuildError
 					errors.As(res.Err, &e)

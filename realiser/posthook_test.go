@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"larder/realiser/builder"
 	"larder/realiser/hook"
 	"larder/realiser/result"
 	"larder/sandbox"
@@ -120,8 +121,8 @@ func TestDiffHook(t *testing.T) {
 	}
 	var lines []string
 	for ev := range s.Events() {
-		if ev.Type == GoalLog {
-			lines = append(lines, ev.Line)
+		if ev.Type == GoalMessage && ev.Message.Action == builder.Say {
+			lines = append(lines, ev.Message.Text)
 		}
 	}
 	if len(lines) != 2 || lines[0] != "1 2 /nix/store/"+drv.String()+" dir /" || !strings.Contains(lines[1], "warning: diff hook: program") {

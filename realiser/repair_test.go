@@ -1,9 +1,11 @@
 package realiser
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -84,7 +86,8 @@ func TestRepairOfADerivation(t *testing.T) {
 
 // A repair of a derivation, or of a path, repairs what it refers to. What is damaged is not built from.
 func TestRepairOfAClosure(t *testing.T) {
-	l := newLab(t, nil)
+	var log bytes.Buffer
+	l := newLab(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	drvs, outs := l.chain(t)
 	for i, ask := range []func() BuildResult{
 		func() BuildResult { return l.ask(t, drvs[2], func(q *Request) { q.Mode = ModeRepair }) },
@@ -112,6 +115,10 @@ func TestRepairOfAClosure(t *testing.T) {
 		if !built {
 			t.Error("nothing was built")
 		}
+		if n := strings.Count(log.String(), "a damaged path was found"); n != len(outs) {
+			t.Errorf("%d damaged paths were found %d times:\n%s", len(outs), n, &log)
+		}
+		log.Reset()
 	}
 }
 

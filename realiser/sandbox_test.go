@@ -265,7 +265,7 @@ func TestSandboxPaths(t *testing.T) {
 		}
 		for source, want := range map[string]string{
 			l.s.Dir().Join(never): "can't be shown to builders before it is realised",
-			"/does/not/exist":     "/does/not/exist: no such file",
+			"/does/not/exist":     "'sandbox-paths': '/does/not/exist' does not exist",
 		} {
 			r := l.realiser(users, func(o *realiser.Options) {
 				o.SandboxPaths = append(o.SandboxPaths, sandbox.Mount{Source: source, Target: "/x"})

@@ -77,8 +77,11 @@ func (b *build) hashes(was, is store.Hash) string {
 	return fmt.Sprintf(" (%s before, %s now)", was.Text(store.SRI), is.Text(store.SRI))
 }
 
+// sayLevel is "info" in Nix's verbosity levels: of interest to who did not ask for more.
+const sayLevel = 3
+
 // tell says something about the build to whoever watches it. It is no part of the builder's log.
 func (b *build) tell(line string) {
-	b.opt.Logger.Warn(line, "drv", b.Path.String())
-	b.Watch.Line(line)
+	b.opt.Logger.Info(line, "drv", b.Path.String())
+	b.Watch.Message(&Message{Action: Say, Level: sayLevel, Text: line})
 }

@@ -15,7 +15,7 @@ func (b *build) runDiffHook(a, z string) {
 	if b.opt.DiffHook == "" {
 		return
 	}
-	h := &hook.Hook{Path: b.opt.DiffHook, Args: []string{a, z, b.name, b.scratch.build}, Env: os.Environ(), Dir: "/", Line: b.Watch.Line}
+	h := &hook.Hook{Path: b.opt.DiffHook, Args: []string{a, z, b.name, b.scratch.build}, Env: os.Environ(), Dir: "/", Line: b.tell}
 	if b.user.UID != userpool.CallingUser {
 		h.User = &syscall.Credential{Uid: uint32(b.user.UID), Gid: uint32(b.user.GID)}
 		for _, g := range b.user.Groups {

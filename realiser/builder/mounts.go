@@ -3,6 +3,7 @@ package builder
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -75,6 +76,9 @@ func (b *build) addSettings(see places) error {
 			continue
 		case err != nil:
 			return fmt.Errorf("while processing 'sandbox-paths': %w", err)
+		}
+		if _, err := os.Lstat(m.Source); errors.Is(err, fs.ErrNotExist) && !m.Optional {
+			return fmt.Errorf("while processing 'sandbox-paths': '%s' does not exist; with a ? behind it it would be left out", m.Source)
 		}
 		see.add(m)
 		if !root.IsZero() {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -102,12 +103,25 @@ func (b *build) take(name string) (*Output, error) {
 		return o, err
 	}
 	if err := b.store.Canonicalise(b.ctx, temp, b.uid()); err != nil {
-		return o, fmt.Errorf("output '%s' of '%s': %w", name, b.name, err)
+		return o, fmt.Errorf("output '%s' of '%s': %w", name, b.name, b.inPlace(err, o))
 	}
 	if err := b.examine(o); err != nil {
 		return o, err
 	}
 	return o, nil
+}
+
+// inPlace names the file that an error is about as the builder did.
+func (b *build) inPlace(err error, o *Output) error {
+	var at *fs.PathError
+	if !errors.As(err, &at) {
+		return err
+	}
+	rest, below := strings.CutPrefix(at.Path, b.objectPath(o))
+	if !below {
+		return err
+	}
+	return fmt.Errorf("'%s': %w", b.dir.Join(o.Info.Path)+rest, at.Err)
 }
 
 // move renames an output out of the builder's store.

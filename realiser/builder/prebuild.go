@@ -42,10 +42,10 @@ func (b *build) preBuildHook() ([]sandbox.Mount, error) {
 		defer cancel()
 	}
 	h := &hook.Hook{Path: program, Args: args, Dir: "/", Output: out, Line: func(line string) {
-		b.opt.Logger.Warn("pre-build hook", "drv", b.Path.String(), "says", line)
+		b.opt.Logger.Warn("pre-build hook: "+line, "drv", b.Path.String())
 	}}
 	if err := h.Run(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pre-build hook: %w", err)
 	}
 	if _, err := out.Seek(0, io.SeekStart); err != nil {
 		return nil, err

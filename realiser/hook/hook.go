@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"os/exec"
@@ -64,7 +65,11 @@ func (h *Hook) Run(ctx context.Context) error {
 	w.Close()
 	if err != nil {
 		r.Close()
-		return fmt.Errorf("hook '%s' could not be run: %w", h.Path, err)
+		var at *fs.PathError // of a system call whose name says nothing
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return fmt.Errorf("program '%s' could not be run: %w", h.Path, err)
 	}
 	read := make(chan struct{})
 	go func() {
