@@ -49,9 +49,9 @@ func (d *drvRun) failedBefore() (failed bool, res ending) {
 }
 
 // rememberFailure remembers that the build failed, if it would do so again. A fixed-output or impure build may not: it
-// depends on more than its inputs.
+// depends on more than its inputs. Nor need one of which somebody wanted more rounds than the settings do.
 func (d *drvRun) rememberFailure(res ending) {
-	if d.opt.FailureCache == nil || res.err == nil || d.g.key.mode != ModeRealise {
+	if d.opt.FailureCache == nil || res.err == nil || d.g.key.mode != ModeRealise || d.graph.urgencyOf(d.g).rounds > d.opt.Repeat+1 {
 		return
 	}
 	switch res.status {

@@ -159,3 +159,20 @@ func TestStatusCountsOnlyOwnFailures(t *testing.T) {
 		t.Errorf("a build whose dependency failed counts as failed: %+v", c)
 	}
 }
+
+// Who asks for more rounds than the settings do cannot keep others from what one round would give them.
+func TestFailureOfRoundsThatWereAskedFor(t *testing.T) {
+	cache := &fakeFailures{}
+	l := newLab(t, func(o *Options) { o.FailureCache = cache })
+	counting(l)
+	drv, out := l.store.drv(t, "x", nil)
+	if res := l.ask(t, drv, func(q *Request) { q.Rounds = 2 }); res.Status != result.NotDeterministic {
+		t.Fatalf("%v %v", res.Status, res.Err)
+	}
+	if f, remembered := cache.known[out]; remembered {
+		t.Errorf("remembered: %+v", f)
+	}
+	if res := l.build(t, false, drv)[0]; res.Status != result.Built {
+		t.Errorf("%v %v", res.Status, res.Err)
+	}
+}
