@@ -249,3 +249,51 @@ func TestLocksOfUnknownOutputs(t *testing.T) {
 		t.Errorf("somebody was faster: %v %v %v", res.Status, res.Err, res.Outputs)
 	}
 }
+
+// An output that is here stays what it is when another one has to be made, and the
+// builder makes both, differently.
+func TestOtherOutputsStay(t *testing.T) {
+	l := newLab(t, nil)
+	runs := 0
+	l.sandbox.build = func(ctx context.Context, name string, spec *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
+		if name == "below" {
+			return writeText(ctx, name, spec, log)
+		}
+		runs++
+		for _, output := range []string{"out", "lib"} {
+			path := filepath.Join(spec.BuildStore, filepath.Base(specEnv(spec, output)))
+			if err := os.WriteFile(path, fmt.Append(nil, output, runs, specEnv(spec, "inputs")), 0o444); err != nil {
+				return nil, err
+			}
+		}
+		return &sandbox.Result{}, nil
+	}
+	two := func(d *derivation.Derivation) {
+		d.Outputs["lib"] = derivation.Output{}
+		floating(d)
+	}
+	below, _ := l.store.drv(t, "below", nil, floating, with("text", "x"))
+	drv, _ := l.store.drv(t, "x", []store.StorePath{below}, two, uses(below))
+	first := l.build(t, false, drv)[0]
+	if first.Status != result.Built {
+		t.Fatal(first.Err)
+	}
+	l.store.mu.Lock()
+	l.store.collect(first.Outputs["lib"])
+	for id, r := range l.store.realisations { // nor is it known what the resolved derivation made, which has no inputs
+		if id.Output == "out" && r.OutPath == first.Outputs["out"] && len(r.Dependencies) == 0 {
+			delete(l.store.realisations, id)
+		}
+	}
+	l.store.mu.Unlock()
+	o, err := l.Build(t.Context(), store.Caller{}, Request{Targets: []Target{{Drv: drv, Outputs: []string{"lib"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res := o.Results[0]; res.Status != result.Built || res.Outputs["lib"] == first.Outputs["lib"] || runs != 2 {
+		t.Errorf("%v %v %v", res.Status, res.Err, res.Outputs)
+	}
+	if res := l.build(t, false, drv)[0]; res.Status != result.AlreadyValid || res.Outputs["out"] != first.Outputs["out"] {
+		t.Errorf("%v %v %v, first it was %v", res.Status, res.Err, res.Outputs, first.Outputs)
+	}
+}

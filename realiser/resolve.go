@@ -50,12 +50,16 @@ func (d *drvRun) resolve() ending {
 	if res.err != nil {
 		return res // about the resolved derivation: the log is found by that
 	}
-	for name, p := range res.outputs {
-		d.paths[name] = p
-	}
-	if err := d.recordResolved(res.outputs); err != nil {
+	// What nobody asked for here stays what it is, should the builder have made something else.
+	made := maps.Clone(res.outputs)
+	maps.DeleteFunc(made, func(name string, _ store.StorePath) bool {
+		_, known := d.paths[name]
+		return known && !slices.Contains(d.wanted, name)
+	})
+	if err := d.recordResolved(made); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
+	maps.Copy(d.paths, made)
 	// As in Nix: it has been run for the resolved derivation, if that was built, and is for the one that was asked for.
 	if failed := d.runPostBuildHook(res.outputs); failed.err != nil {
 		return failed
