@@ -210,8 +210,8 @@ func TestDocumentation(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("# larder.conf\n\nWritten by `go test ./cmd/internal/config -run Documentation -rewrite` from the table in cmd/internal/config/table.go.\n\n" +
 		"The syntax is that of nix.conf: `name = value`, `#` for comments, `include FILE` and `!include FILE`, `extra-` before the\n" +
-		"name of a list to append to it; later lines win. Files: `/etc/larder/larder.conf`, then `$XDG_CONFIG_HOME/larder/larder.conf`,\n" +
-		"or what `--config` or `LARDER_CONFIG` names instead. `larder config --doc` prints what is in effect, and why.\n")
+		"name of a list to append to it; later lines win. Files: `/etc/larder/larder.conf`, then `$XDG_CONFIG_HOME/larder/larder.conf`\n" +
+		"(for root only if no other user owns it or a directory above it), or what `--config` or `LARDER_CONFIG` names instead. `larder config --doc` prints what is in effect, and why.\n")
 	for _, s := range config.Settings() {
 		def := "`" + s.Default + "`"
 		switch {
@@ -287,6 +287,44 @@ func TestFetchFiles(t *testing.T) {
 		}
 		if s := got.NetrcFile + " " + got.SSLCertFile; s != c.want {
 			t.Errorf("uid %d, %v: %q, want %q", c.uid, c.env, s, c.want)
+		}
+	}
+}
+
+// After sudo root may have the HOME of a user, who must not choose what root runs.
+func TestRootReadsOnlyItsOwnFiles(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give a file to somebody else")
+	}
+	home := t.TempDir()
+	dir := filepath.Join(home, ".config", "larder")
+	file := filepath.Join(dir, "larder.conf")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte("post-build-hook = /of/the/user\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	hook := func(uid int) string {
+		t.Helper()
+		c, _, err := config.Load(config.Sources{UID: uid, Getenv: func(name string) string { return map[string]string{"HOME": home}[name] }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.PostBuildHook
+	}
+	if got := hook(0); got != "/of/the/user" {
+		t.Errorf("root's own file: %q", got)
+	}
+	for _, name := range []string{file, filepath.Dir(dir), home} {
+		if err := os.Chown(name, 64321, 64321); err != nil {
+			t.Fatal(err)
+		}
+		if got := hook(0); got == "/of/the/user" {
+			t.Errorf("root reads what is below %s of somebody else", name)
+		}
+		if got := hook(64321); got != "/of/the/user" {
+			t.Errorf("the user himself: %q", got)
+		}
+		if err := os.Chown(name, 0, 0); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

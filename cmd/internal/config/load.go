@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // Sources say where a configuration comes from. The zero value is the default files and nothing else.
@@ -95,9 +96,29 @@ func (s Sources) load(r *reader) error {
 func (s Sources) defaultFiles() []string {
 	files := []string{"/etc/larder/larder.conf"}
 	if d := s.home("XDG_CONFIG_HOME", ".config"); d != "" {
-		files = append(files, filepath.Join(d, "larder", "larder.conf"))
+		if f := filepath.Join(d, "larder", "larder.conf"); s.UID != 0 || rootsOwn(f) {
+			files = append(files, f)
+		}
 	}
 	return files
+}
+
+// rootsOwn reports whether nobody but root can say what is in a file that is there: it is root's, and so is all on the way to it. After sudo HOME may
+// be that of another user, whose settings must not name programs that root runs.
+func rootsOwn(name string) bool {
+	for ; name != "/"; name = filepath.Dir(name) {
+		st, err := os.Lstat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return false
+		}
+		if owner, ok := st.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // home is a directory of the XDG base directory specification, "" if the user has none.
