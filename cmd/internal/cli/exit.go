@@ -112,16 +112,15 @@ func (a *app) name(p store.StorePath) string {
 	return store.Dir(a.loaded.StoreDir).Join(p)
 }
 
-// showLogs prints the last lines of the builders whose failure is in the tree, each once, and how to get at all of them, unless
-// they were shown when they were written.
+// showLogs prints the last lines of the builders whose failure is in the tree, and how to get at all of them, unless they were
+// shown when they were written; each once, whatever else failed because of it.
 func (a *app) showLogs(err error) {
-	var seen []store.StorePath
 	result.Walk(err, func(e error) {
 		b, ok := e.(*result.BuildError)
-		if !ok || b.Drv.IsZero() || slices.Contains(seen, b.Drv) {
+		if !ok || b.Drv.IsZero() || slices.Contains(a.told, b.Drv) {
 			return
 		}
-		seen = append(seen, b.Drv)
+		a.told = append(a.told, b.Drv)
 		if !a.shownLogs[b.Drv] {
 			for _, l := range b.LastLines {
 				fmt.Fprintf(a.Err, "  > %s\n", terminal.Clean(l))

@@ -24,6 +24,9 @@ func TestLogOnTerminal(t *testing.T) {
 	if got, want := l.ok("log", drv), "10%\r20%\rdone\n\x1b[31mred\x1b[0m\n\x1b]0;title\aend"; got != want {
 		t.Errorf("in a pipe: %q, want %q", got, want)
 	}
+	if got := l.ok("log", drv+"^out"); !strings.HasSuffix(got, "end") {
+		t.Errorf("of an output: %q", got)
+	}
 	master, slave := openTerminal(t)
 	status := cli.Main(t.Context(), append(append([]string{}, l.options...), "log", drv), cli.Env{In: strings.NewReader(""), Out: slave, Err: io.Discard,
 		Getenv: func(string) string { return "" }, UID: os.Geteuid(), Dir: l.dir, Version: "test"})

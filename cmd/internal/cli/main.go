@@ -37,6 +37,8 @@ type app struct {
 	loaded *config.Config // by settings
 	// shownLogs are derivations whose builders' lines were shown as they came.
 	shownLogs map[store.StorePath]bool
+	// told are derivations of which showLogs has told how their builders failed.
+	told []store.StorePath
 }
 
 type globalFlags struct {
@@ -104,9 +106,7 @@ Exit status: 0 success; 1 failure; of realise 100 a build failed, 101 a build ti
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SetVersionTemplate("larder {{.Version}}\n")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%v; see '%s --help'", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.storeDir, "store-dir", "", "the store directory as store paths have it (default /nix/store)")
 	f.StringVar(&a.flags.stateDir, "state-dir", "", "database, logs and GC roots (default /var/lib/larder, or the user's own)")

@@ -40,7 +40,7 @@ With --repair the contents of the paths and of all that they refer to are looked
 or built again.`,
 		Example: "  larder realise /nix/store/2ndhd8xw8i2d4sdrl2fbvjdfdfdgs6p9-hello-2.12.1.drv^out",
 		Args:    atLeast(1, "a store path or a derivation"),
-		RunE:    func(c *cobra.Command, args []string) error { return a.realise(c.Context(), args, f) },
+		RunE:    func(c *cobra.Command, args []string) error { return a.realise(c, args, f) },
 	}
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "only say what would be done")
 	c.Flags().BoolVarP(&f.keepGoing, "keep-going", "k", false, "go on with the rest when something fails")
@@ -67,26 +67,30 @@ func (f *realiseFlags) mode() realiser.Mode {
 	return realiser.ModeRealise
 }
 
-func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error {
+func (a *app) realise(c *cobra.Command, args []string, f realiseFlags) error {
+	ctx := c.Context()
 	if f.jobs != "" {
 		if err := checkJobs(f.jobs); err != nil {
 			return err
 		}
 		a.flags.options = append(a.flags.options, "max-jobs", f.jobs)
 	}
+	if c.Flags().Changed("rounds") && f.rounds < 1 {
+		return usagef("--rounds: each build runs at least once, not %d times", f.rounds)
+	}
 	if f.evalStore != "" {
 		a.flags.options = append(a.flags.options, "eval-store", a.absolute(f.evalStore))
 	}
-	c, err := a.settings()
+	conf, err := a.settings()
 	if err != nil {
 		return err
 	}
-	targets, err := a.targets(store.Dir(c.StoreDir), args)
+	targets, err := a.targets(store.Dir(conf.StoreDir), args)
 	if err != nil {
 		return err
 	}
 	if f.root != "" && !f.dryRun {
-		if err := checkRoot(store.Dir(c.StoreDir), a.absolute(f.root)); err != nil {
+		if err := checkRoot(store.Dir(conf.StoreDir), a.absolute(f.root)); err != nil {
 			return err
 		}
 	}
@@ -95,7 +99,7 @@ func (a *app) realise(ctx context.Context, args []string, f realiseFlags) error 
 			return a.plan(ctx, s, targets)
 		}
 		show := progress.New(a.Err, a.progressOptions(s.Dir()))
-		q := control.RealiseRequest{Targets: targets, Mode: f.mode(), KeepGoing: f.keepGoing || c.KeepGoing, Rounds: f.rounds, KeepFailed: f.keepFailed}
+		q := control.RealiseRequest{Targets: targets, Mode: f.mode(), KeepGoing: f.keepGoing || conf.KeepGoing, Rounds: f.rounds, KeepFailed: f.keepFailed}
 		outcome, err := s.Realise(ctx, caller(), q, a.watching(show))
 		show.Close()
 		if err != nil {

@@ -289,8 +289,8 @@ func TestClose(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := <-ended; err == nil {
-		t.Error("the client did not hear that the daemon ended")
+	if err := <-ended; !errors.Is(err, realiser.ErrClosed) {
+		t.Errorf("the client did not hear that the daemon ended: %v", err)
 	}
 	if _, err := control.Dial(t.Context(), socket); !errors.Is(err, control.ErrNoDaemon) {
 		t.Errorf("dialling afterwards: %v", err)

@@ -68,7 +68,7 @@ func (f *fake) Realise(ctx context.Context, who store.Caller, r control.RealiseR
 		if strings.HasPrefix(p.Name(), "hang") {
 			<-ctx.Done()
 			f.note("hang ended")
-			return nil, context.Cause(ctx)
+			return nil, ctx.Err()
 		}
 		if strings.HasPrefix(p.Name(), "senseless") {
 			return nil, f.failure

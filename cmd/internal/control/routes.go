@@ -296,6 +296,9 @@ func (r *request) realise() error {
 	outcome, err := r.service.Realise(r.context(), r.caller, RealiseRequest{targets, b.KeepGoing, b.Mode, b.Rounds, b.KeepFailed}, func(ev realiser.Event) {
 		_ = send(line{Event: &ev}) // a client that went away ends the context
 	})
+	if errors.Is(err, context.Canceled) && r.context().Err() != nil {
+		err = context.Cause(r.context()) // that the daemon ends, if the client is there to hear it
+	}
 	if err != nil {
 		_ = send(line{Error: encodeError(err)})
 	} else {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"larder/realiser"
 	"larder/store"
 )
 
@@ -20,7 +21,7 @@ type Server struct {
 	allowed Allowed
 	log     *slog.Logger
 	http    *http.Server
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 
 	serving sync.WaitGroup
 	err     error // of Serve; to be read after serving
@@ -28,7 +29,7 @@ type Server struct {
 
 // NewServer makes a server for a service that it does not close.
 func NewServer(s Service, allowed Allowed, log *slog.Logger) *Server {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	server := &Server{service: s, allowed: allowed, log: log, cancel: cancel}
 	mux := http.NewServeMux()
 	for _, route := range routes {
@@ -61,7 +62,7 @@ func (s *Server) Start(l net.Listener) {
 
 // Close cancels the requests under way, lets their handlers end, and closes the listener.
 func (s *Server) Close() error {
-	s.cancel()
+	s.cancel(realiser.ErrClosed)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
