@@ -14,7 +14,7 @@ import (
 // runPostBuildHook runs the post-build-hook (nix.conf(5)) after outputs were built
 // and registered. What it says become lines of the goal's log. A goal whose hook
 // fails has failed, though its outputs are valid, so that nothing is built on top of
-// what the hook could not, say, upload.
+// what the hook could not, say, upload. The error has the last of the lines.
 //
 // OUT_PATHS has the names of the outputs. The hook lives in the daemon's mount
 // namespace, which never sees the mounted store: the objects lie at these names if
@@ -29,6 +29,7 @@ func (d *drvRun) runPostBuildHook(outputs map[string]store.StorePath) ending {
 		names = append(names, d.dir.Join(p))
 	}
 	d.enter(d.g, PhaseHook, d.opt.PostBuildHook)
+	var said []string
 	h := hook.Hook{Path: d.opt.PostBuildHook, Dir: "/",
 		Env: append(os.Environ(), "DRV_PATH="+d.name, "OUT_PATHS="+strings.Join(names, " "), "NIX_CONFIG="+d.opt.NixConfig,
 			"LARDER_OBJECT_DIR="+d.store.ObjectDir()),
@@ -36,10 +37,15 @@ func (d *drvRun) runPostBuildHook(outputs map[string]store.StorePath) ending {
 			ev := d.event(d.g, GoalLog)
 			ev.Line = line
 			d.events.publish(ev)
+			if said = append(said, line); len(said) > max(0, d.opt.LogLines) {
+				said = said[1:]
+			}
 		},
 	}
 	if err := h.Run(d.g.ctx); err != nil {
-		return d.g.failf(result.MiscFailure, "post-build hook of '%s': %w (its outputs are valid)", d.name, err)
+		failed := d.g.failf(result.MiscFailure, "post-build hook of '%s': %w (its outputs are valid)", d.name, err)
+		failed.err.LastLines = said
+		return failed
 	}
 	return ending{}
 }

@@ -67,13 +67,22 @@ func TestPostBuildHook(t *testing.T) {
 
 // A hook that fails fails the goal, and what is above it, though the outputs are valid. It is not run for what is not built.
 func TestPostBuildHookFails(t *testing.T) {
-	l := newLab(t, func(o *Options) { o.PostBuildHook = program(t, "exit 9") })
+	l := newLab(t, func(o *Options) { o.PostBuildHook = program(t, "echo why; exit 9") })
 	drv, out := l.store.drv(t, "x", nil)
 	above, _ := l.store.drv(t, "above", []store.StorePath{drv})
 	res := l.build(t, false, above)[0]
 	var failure *hook.Failure
 	if res.Status != result.DependencyFailed || !strings.Contains(res.Err.Error(), "post-build hook of '/nix/store/"+drv.String()+"'") || !errors.As(res.Err, &failure) {
 		t.Errorf("%v %v", res.Status, res.Err)
+	}
+	var said []string
+	result.Walk(res.Err, func(err error) {
+		if e, ok := err.(*result.BuildError); ok {
+			said = append(said, e.LastLines...)
+		}
+	})
+	if !slices.Equal(said, []string{"why"}) {
+		t.Errorf("the error has the lines %q", said)
 	}
 	if !l.store.isValid(out) || l.sandbox.count("above") != 0 {
 		t.Errorf("valid: %v, what is above was built %d times", l.store.isValid(out), l.sandbox.count("above"))
