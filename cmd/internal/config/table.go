@@ -126,7 +126,7 @@ var table = []Setting{
 		Doc:   "A program that is run where a build made something else than before, as the builder's user and in /. Its arguments are the two outputs, the derivation and the build directory. What it prints is shown; that it fails is no failure.",
 		field: func(c *Config) any { return &c.DiffHook }},
 	{Name: "post-build-hook", Default: "", check: checkAbsolute,
-		Doc:   "A program that is run after each build, as the daemon's user. It finds the derivation in DRV_PATH, the outputs in OUT_PATHS, these settings in NIX_CONFIG. Below a mount the objects lie at the same names, or with object-dir by their base names in LARDER_OBJECT_DIR: the hook does not see the mount. If it fails the build counts as failed, though the outputs are valid.",
+		Doc:   "A program that is run after each build, as the daemon's user. What it prints is shown with -v, and if it fails. It finds the derivation in DRV_PATH, the outputs in OUT_PATHS, these settings in NIX_CONFIG. Below a mount the objects lie at the same names, or with object-dir by their base names in LARDER_OBJECT_DIR: the hook does not see the mount. If it fails the build counts as failed, though the outputs are valid.",
 		field: func(c *Config) any { return &c.PostBuildHook }},
 	{Name: "timeout", Aliases: []string{"build-timeout"}, Default: "0",
 		Doc:   "How long a build may take. 0: for ever.",
@@ -167,7 +167,7 @@ var table = []Setting{
 
 	// Sandbox.
 	{Name: "sandbox", Aliases: []string{"build-use-chroot", "build-use-sandbox"}, Default: "true", check: checkSandbox,
-		Doc:   "Whether builders are kept from the files and the network of this machine: true, false, or relaxed, which exempts fixed-output derivations and those that have __noChroot. All others with __noChroot are refused. Whoever is exempt has a process namespace of his own and the store directory to write in all the same.",
+		Doc:   "Whether builders are kept from the files and the network of this machine: true, false, or relaxed, which exempts fixed-output derivations and those that have __noChroot. All others with __noChroot are refused. Whoever is exempt has a process namespace of his own and the store directory to write in all the same. Where the store directory does not exist, as with object-dir and no mount, nobody is exempt.",
 		field: func(c *Config) any { return &c.Sandbox }},
 	{Name: "sandbox-paths", Aliases: []string{"build-chroot-dirs", "build-sandbox-paths"}, Default: "", check: checkSandboxPath,
 		Doc:   "Files and directories of this machine that every build sees, each as INSIDE=OUTSIDE or just PATH. A ? at the end: only if it exists. Directories can be written as far as their permissions allow. Of store paths the closure comes along.",
