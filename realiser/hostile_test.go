@@ -39,10 +39,13 @@ func outputOf(spec *sandbox.Spec, name string) string {
 }
 
 // addDerivation registers a derivation with the paths of its outputs filled in.
-func addDerivation(t *testing.T, s *local.Store, d *derivation.Derivation) (drv store.StorePath) {
+func addDerivation(t *testing.T, s *local.Store, d *derivation.Derivation, variable ...string) (drv store.StorePath) {
 	t.Helper()
 	d.Name, d.System, d.Builder = "hostile", "x86_64-linux", "/bin/sh"
 	d.Env = map[string]string{}
+	if len(variable) > 0 {
+		d.Env[variable[0]] = variable[1]
+	}
 	hasher := derivation.NewHasher(s.Dir(), s.Derivation)
 	if err := hasher.Fill(t.Context(), d); err != nil {
 		t.Fatal(err)
@@ -112,6 +115,46 @@ func TestDescriptorsOfFixedOutputsDoNotReachTheStore(t *testing.T) {
 	}
 	if st, err := os.Stat(out); err != nil || os.SameFile(st, held) {
 		t.Errorf("the builder's directory is in the store: %v", err)
+	}
+}
+
+// So can one that shares a directory of the machine with others, in which there may be sockets.
+func TestDescriptorsOfSharedDirectoriesDoNotReachTheStore(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name     string
+		change   func(o *realiser.Options, dir string)
+		variable func(dir string) []string
+	}{
+		{"sandbox-paths", func(o *realiser.Options, dir string) {
+			o.SandboxPaths = []sandbox.Mount{{Source: dir, Target: "/cache"}}
+		}, func(string) []string { return nil }},
+		{"impure-host-deps", func(o *realiser.Options, dir string) { o.AllowedImpureHostDeps = []string{dir} },
+			func(dir string) []string { return []string{"__impureHostDeps", dir} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var leaked *os.File
+			t.Cleanup(func() { leaked.Close() })
+			build := fakeBuilder(func(spec *sandbox.Spec) (err error) {
+				if leaked, err = os.Create(outputOf(spec, "out")); err == nil {
+					_, err = leaked.WriteString("good")
+				}
+				return err
+			})
+			s, dir := openStore(t), t.TempDir()
+			drv := addDerivation(t, s, &derivation.Derivation{Outputs: map[string]derivation.Output{"out": {}}}, c.variable(dir)...)
+			res := realise(t, open(t, s, build, func(o *realiser.Options) { c.change(o, dir) }), drv)
+			if res.Err != nil {
+				t.Fatal(res.Err)
+			}
+			if _, err := leaked.WriteAt([]byte("evil"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := os.ReadFile(s.ObjectPath(res.Outputs["out"])); err != nil || string(text) != "good" {
+				t.Errorf("the output is %q, %v", text, err)
+			}
+		})
 	}
 }
 

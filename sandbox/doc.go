@@ -43,5 +43,6 @@
 //   - A Spec whose HostUID is 0 runs the builder with the identity of the host's root, though without a capability: it owns
 //     control groups, for example. Use another id; the user need not exist.
 //   - A builder with Network can give open descriptors, of its outputs too, to a process outside: what it left must be copied
-//     before it is believed. Without Network it can do so where others reach its directories: they must lie in one that is closed.
+//     before it is believed. Without Network it can do so where others reach its directories, which must lie in one that is closed,
+//     and by sockets in whatever the Mounts share with others.
 package sandbox

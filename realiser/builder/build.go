@@ -22,6 +22,7 @@ type build struct {
 
 	user      *userpool.Lock // nil: not yet, or not any more
 	noChroot  bool           // the builder has the files of the host
+	shares    bool           // it shares a place with others where there may be sockets
 	scratch   *scratch
 	storeTemp string // temporary name of the builder's store directory, "" if not made
 	storeDir  string

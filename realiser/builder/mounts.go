@@ -57,7 +57,18 @@ func (b *build) mounts() ([]sandbox.Mount, error) {
 			see.add(m)
 		}
 	}
-	return slices.Collect(maps.Values(see)), nil
+	all := slices.Collect(maps.Values(see))
+	b.shares = slices.ContainsFunc(all, b.mayHaveSockets)
+	return all, nil
+}
+
+// mayHaveSockets reports whether a builder may meet others at what is mounted. Objects have no sockets.
+func (b *build) mayHaveSockets(m sandbox.Mount) bool {
+	if m.Source == b.store.ObjectDir() || strings.HasPrefix(m.Source, b.store.ObjectDir()+"/") {
+		return false
+	}
+	st, err := os.Lstat(m.Source)
+	return err == nil && (st.IsDir() || st.Mode()&os.ModeSocket != 0)
 }
 
 // object shows a valid path at its place.

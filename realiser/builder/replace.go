@@ -68,4 +68,4 @@ func (b *build) rewrite(o *Output, rewrites map[string]string, dirfd int) error 
 // output, over a unix socket, to a process outside. Neither the end of the builder
 // nor a change of owner and mode takes them away, and whoever has one could change
 // the output after it was hashed. They do not lead to a copy.
-func (b *build) exposed() bool { return networked(b.Drv) || b.noChroot }
+func (b *build) exposed() bool { return networked(b.Drv) || b.noChroot || b.shares }
