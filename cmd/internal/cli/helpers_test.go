@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -42,6 +43,24 @@ func newLarder(t *testing.T) *larder {
 		options: []string{"--store-dir", dir + "/store", "--state-dir", dir + "/state", "--option", "substituters", ""}}
 }
 
+// lockedBuffer is a standard error stream.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // mu
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // makeRemovable gives directories back their write permission, without following anything: store objects lack it.
 func makeRemovable(t *testing.T, dir string) {
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
@@ -62,7 +81,8 @@ func (l *larder) run(args ...string) (stdout, stderr string, status int) {
 
 func (l *larder) runCtx(ctx context.Context, args ...string) (stdout, stderr string, status int) {
 	l.t.Helper()
-	var out, err bytes.Buffer
+	var out bytes.Buffer
+	var err lockedBuffer
 	status = cli.Main(ctx, append(append([]string{}, l.options...), args...), cli.Env{In: strings.NewReader(l.in), Out: &out, Err: &err,
 		Getenv: func(k string) string { return l.env[k] }, UID: os.Geteuid(), Dir: l.dir, Version: "test"})
 	return out.String(), err.String(), status
@@ -139,7 +159,7 @@ func (l *larder) start(want *regexp.Regexp, args ...string) string {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	var stderr bytes.Buffer
+	var stderr lockedBuffer
 	ended := make(chan int, 1)
 	go func() {
 		ended <- cli.Main(ctx, append(append([]string{}, l.options...), args...), cli.Env{In: strings.NewReader(""), Out: w, Err: &stderr,

@@ -19,7 +19,8 @@ import (
 
 // Env is what a command line runs in.
 type Env struct {
-	In       io.Reader
+	In io.Reader
+	// Err takes writes of several goroutines, each of whole lines, as a file does.
 	Out, Err io.Writer
 	Getenv   func(string) string
 	UID      int
