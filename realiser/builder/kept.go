@@ -67,8 +67,17 @@ func (s *scratch) give(to store.Caller, builder userpool.Identity, withBuild boo
 	for _, dir := range remove {
 		errs = append(errs, tree.Remove(context.Background(), dir))
 	}
+	// Nobody gets in before all is settled. What the new owner moved there meanwhile could be somebody else's.
+	errs = append(errs, os.Chmod(s.dir, 0o700))
+	entries, err := os.ReadDir(s.dir)
+	errs = append(errs, err)
 	g := giver{to: to, builder: builder, root: os.Geteuid() == 0}
-	errs = append(errs, g.give(s.dir), os.Chmod(s.dir, 0o700))
+	for _, e := range entries {
+		errs = append(errs, g.give(filepath.Join(s.dir, e.Name())))
+	}
+	if g.root {
+		errs = append(errs, os.Lchown(s.dir, int(to.UID), int(to.GID)))
+	}
 	return errors.Join(errs...)
 }
 

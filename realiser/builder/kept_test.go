@@ -3,6 +3,7 @@ package builder
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -78,6 +79,57 @@ func TestGive(t *testing.T) {
 	}
 	if _, err := os.Stat(s.tmp); !os.IsNotExist(err) {
 		t.Errorf("/tmp was kept: %v", err)
+	}
+}
+
+// Who gets the directory gets in only when everything in it is settled: otherwise files of root that lie in directories of the caller
+// could be moved there, and would be given away.
+func TestGiveLetsInLast(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	const theirs, caller = 31001, 31002
+	builder := userpool.Identity{UID: theirs, GID: theirs, Count: 1}
+	s, err := newScratch(t.TempDir(), "x", builder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.retain(builder); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2000 {
+		if err := os.WriteFile(filepath.Join(s.build, strconv.Itoa(i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	given := make(chan error, 1)
+	go func() { given <- s.give(store.Caller{UID: caller, GID: caller}, builder, true) }()
+	for {
+		st, err := os.Stat(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Sys().(*syscall.Stat_t).Uid == caller {
+			break
+		}
+		select {
+		case err := <-given:
+			if err != nil {
+				t.Fatal(err)
+			}
+			given <- nil
+		default:
+		}
+	}
+	for i := range 2000 {
+		st, err := os.Stat(filepath.Join(s.build, strconv.Itoa(i)))
+		if err != nil || st.Sys().(*syscall.Stat_t).Uid != caller {
+			t.Errorf("%d is not settled: %v", i, err)
+			break
+		}
+	}
+	if err := <-given; err != nil {
+		t.Error(err)
 	}
 }
 
