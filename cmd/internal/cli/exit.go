@@ -82,7 +82,7 @@ var hints = []struct {
 	match func(error) bool
 	text  string
 }{
-	{is(control.ErrDenied), "the daemon's setting allowed-users says who may use it"},
+	{func(err error) bool { return is(control.ErrDenied)(err) && !is(control.ErrOwnerOnly)(err) }, "the daemon's setting allowed-users says who may use it"},
 	{is(store.ErrBadSignature), "add the cache's key to trusted-public-keys if you trust it"},
 	{is(syscall.ENOSPC), "make room, 'larder gc' may help"},
 	{isPermission, "run it as the owner of the store, or give --state-dir a place of your own"},

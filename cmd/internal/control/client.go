@@ -46,7 +46,7 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		err = fmt.Errorf("%w at %s", ErrNoDaemon, socket)
 	case errors.Is(err, os.ErrPermission):
-		err = fmt.Errorf("%w: %s: %w", ErrDenied, socket, err)
+		err = fmt.Errorf("%w: it can't be asked through %s", ErrDenied, socket)
 	}
 	return nil, errors.Join(err, c.Close())
 }

@@ -240,6 +240,21 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// TestDenied: who may use the daemon but not do that is told apart from who may not use it.
+func TestDenied(t *testing.T) {
+	f := newFake()
+	c, _ := serve(t, f)
+	for _, owner := range []bool{true, false} {
+		f.failure = control.ErrDenied
+		if owner {
+			f.failure = fmt.Errorf("%w: %w", control.ErrDenied, control.ErrOwnerOnly)
+		}
+		if _, err := c.PathInfo(t.Context(), path(t, "fail")); !errors.Is(err, control.ErrDenied) || errors.Is(err, control.ErrOwnerOnly) != owner {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
 // TestCancel: a client that goes away ends its request.
 func TestCancel(t *testing.T) {
 	f := newFake()

@@ -20,6 +20,8 @@ var (
 	ErrNoDaemon = errors.New("no daemon is running")
 	// ErrDenied says that the caller may not do that.
 	ErrDenied = errors.New("permission denied by the daemon")
+	// ErrOwnerOnly says, with ErrDenied, that no setting would allow it to the caller.
+	ErrOwnerOnly = errors.New("only its owner and root may do that")
 	// ErrBadRequest says that a request makes no sense: another version on the other side, or no Larder at all.
 	ErrBadRequest = errors.New("bad request")
 	// ErrTooLarge says that a request is larger than the daemon takes.
@@ -36,6 +38,7 @@ var sentinels = []struct {
 	status int
 }{
 	{"denied", ErrDenied, http.StatusForbidden},
+	{"owner-only", ErrOwnerOnly, http.StatusForbidden},
 	{"too-large", ErrTooLarge, http.StatusRequestEntityTooLarge},
 	{"bad-request", ErrBadRequest, http.StatusBadRequest},
 	{"not-valid", store.ErrNotValid, http.StatusNotFound},

@@ -97,7 +97,7 @@ func (s *Server) permit(c store.Caller, needs access) error {
 	case has == nobody:
 		return fmt.Errorf("%w: user %d may not use it", ErrDenied, c.UID)
 	}
-	return fmt.Errorf("%w: only its owner and root may do that", ErrDenied)
+	return fmt.Errorf("%w: %w", ErrDenied, ErrOwnerOnly)
 }
 
 func writeError(w http.ResponseWriter, err error) {

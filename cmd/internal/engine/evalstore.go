@@ -35,7 +35,7 @@ func (e *Engine) openEvalStore(ctx context.Context) (*local.Store, error) {
 		StoreDir: store.Dir(e.config.StoreDir), ObjectDir: objects, StateDir: state, ReadOnly: true, Logger: e.log,
 	})
 	if errors.Is(err, os.ErrNotExist) {
-		return fail(fmt.Errorf("there is no store in %s with its objects in %s: %w", state, objects, err))
+		return fail(fmt.Errorf("there is no store in %s with its objects in %s, or where ?real=DIR after it would say: %w", state, objects, err))
 	}
 	if err != nil {
 		return fail(err)
