@@ -337,7 +337,7 @@ func TestPreBuildHook(t *testing.T) {
 			p := l.file(fmt.Sprint("hook-", scripts.Add(1)), "#!/bin/busybox sh\n"+script, 0o755)
 			return func(o *realiser.Options) { o.PreBuildHook = p }
 		}
-		good := hook(`echo $# $1 > ` + record + `; [ $# = 1 ] || [ -d $2/build ]; echo to-stderr >&2; printf 'extra-sandbox-paths\n/in=` + file + `\n` + file + `\n\n'`)
+		good := hook(`echo $# $1 > ` + record + `; [ $# = 1 ] || [ "$(ls $2 | xargs)" = "build tmp" ] || exit 9; echo to-stderr >&2; printf 'extra-sandbox-paths\n/in=` + file + `\n` + file + `\n\n'`)
 		if got := l.read(l.realiser(users, good), "cat /in "+file+" > $out", nil); got != "extraextra" {
 			t.Errorf("it saw %q", got)
 		}

@@ -35,6 +35,10 @@ func (b *build) preBuildHook() ([]sandbox.Mount, error) {
 		return nil, err
 	}
 	defer out.Close()
+	// What the hook says of the machine is not kept with the directory of a failed build.
+	if err := os.Remove(out.Name()); err != nil {
+		return nil, err
+	}
 	ctx := b.ctx
 	if d := b.opt.Timeout; d > 0 {
 		var cancel context.CancelFunc
