@@ -51,14 +51,17 @@ func (h *Hook) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("hook '%s': %w", h.Path, err)
 	}
-	cmd := exec.CommandContext(ctx, h.Path, h.Args...)
+	if ctx.Err() != nil {
+		r.Close()
+		w.Close()
+		return context.Cause(ctx)
+	}
+	cmd := exec.Command(h.Path, h.Args...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = h.Env, h.Dir, w, w
 	if h.Output != nil {
 		cmd.Stdout = h.Output
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: h.User}
-	kill := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.Cancel = kill
 	if err = closeOnExec(); err == nil {
 		err = cmd.Start()
 	}
@@ -76,9 +79,8 @@ func (h *Hook) Run(ctx context.Context) error {
 		defer close(read)
 		h.lines(r)
 	}()
+	killGroup(ctx, cmd.Process.Pid)
 	err = cmd.Wait()
-	// Whoever is left of its group holds the pipe open. Nobody can have taken the group's number: what is left has it.
-	_ = kill()
 	// A process that left the group must not hold us up for long.
 	_ = r.SetReadDeadline(time.Now().Add(grace))
 	<-read
@@ -93,6 +95,26 @@ func (h *Hook) Run(ctx context.Context) error {
 		return fmt.Errorf("hook '%s': %w", h.Path, err)
 	}
 	return nil
+}
+
+// killGroup waits for the end of a process that leads a group, or that of ctx, and kills the group: whoever is left of it would hold the
+// pipe open. The process is not yet taken from the kernel then, so nobody else can have got the group's number.
+func killGroup(ctx context.Context, pid int) {
+	kill := func() { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+	ended, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+			kill()
+		case <-ended:
+		}
+	}()
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	close(ended)
+	<-watched
+	kill()
 }
 
 // closeOnExec makes sure that a program that is run gets no descriptor that it is not meant to get. Those that Go opened are
