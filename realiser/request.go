@@ -114,7 +114,7 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 			return nil, err
 		}
 		if req.Mode == ModeCheck && t.Drv.IsZero() {
-			return nil, fmt.Errorf("%s is not a derivation, and only a build can be checked", t.Path)
+			return nil, fmt.Errorf("'%s' is not a derivation, and only a build can be checked", r.dir.Join(t.Path))
 		}
 		steps[i] = newStep(t)
 		defer r.store.AddTempRoot(steps[i].path)()

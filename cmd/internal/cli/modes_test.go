@@ -54,7 +54,7 @@ func TestCheckAndRounds(t *testing.T) {
 		if now, err := os.ReadFile(out); err != nil || string(now) != string(was) {
 			t.Errorf("the valid output became %q, %v", now, err)
 		}
-		l.fails(1, "is not a derivation, and only a build can be checked", "realise", "--check", out)
+		l.fails(1, "'"+out+"' is not a derivation, and only a build can be checked", "realise", "--check", out)
 	})
 }
 
@@ -76,6 +76,10 @@ func TestRepairAndVerify(t *testing.T) {
 		printed, stderr, status := l.run("store", "verify", "--check-contents", out)
 		if status != 1 || printed != out+"\n" || !strings.Contains(stderr, "expected hash sha256-") {
 			t.Errorf("status %d, %q\n%s", status, printed, stderr)
+		}
+		if printed, _, status = l.run("store", "verify", "--check-contents", "--json", out); status != 1 ||
+			!strings.HasPrefix(printed, `{"bad":[{"path":"`+out+`","problem":"`) || !strings.HasSuffix(printed, `"repaired":false}],"checked":1}`+"\n") {
+			t.Errorf("status %d, %s", status, printed)
 		}
 		printed, stderr, status = l.run("store", "verify", "--check-contents", "--all", "--repair")
 		if status != 1 || strings.Count(printed, "\n") != 3 || !strings.Contains(stderr, "3 bad, 2 of them repaired") || !strings.Contains(stderr, "cannot repair path '"+source+"'") {

@@ -50,11 +50,24 @@ or built again.`,
 	c.Flags().BoolVar(&f.repair, "repair", false, "repair what is damaged, also of what the paths refer to")
 	c.Flags().IntVar(&f.rounds, "rounds", 0, "run each build `N` times, and compare")
 	c.Flags().BoolVarP(&f.keepFailed, "keep-failed", "K", false, "keep the build directories of builds that fail, and their outputs")
-	c.MarkFlagsMutuallyExclusive("check", "repair")
-	c.MarkFlagsMutuallyExclusive("check", "dry-run")
-	c.MarkFlagsMutuallyExclusive("repair", "dry-run")
 	c.Flags().StringVar(&f.root, "add-root", "", "make the symlink `LINK` to the result, and a GC root; further results get LINK-2, …")
 	return c
+}
+
+// validate finds flags that make no sense, alone or together.
+func (f *realiseFlags) validate(rounds bool) error {
+	const exclude = "%s and %s exclude each other"
+	switch {
+	case f.check && f.repair:
+		return usagef(exclude, "--check", "--repair")
+	case f.check && f.dryRun:
+		return usagef(exclude, "--check", "--dry-run")
+	case f.repair && f.dryRun:
+		return usagef(exclude, "--repair", "--dry-run")
+	case rounds && f.rounds < 1:
+		return usagef("--rounds: each build runs at least once, not %d times", f.rounds)
+	}
+	return nil
 }
 
 func (f *realiseFlags) mode() realiser.Mode {
@@ -75,8 +88,8 @@ func (a *app) realise(c *cobra.Command, args []string, f realiseFlags) error {
 		}
 		a.flags.options = append(a.flags.options, "max-jobs", f.jobs)
 	}
-	if c.Flags().Changed("rounds") && f.rounds < 1 {
-		return usagef("--rounds: each build runs at least once, not %d times", f.rounds)
+	if err := f.validate(c.Flags().Changed("rounds")); err != nil {
+		return err
 	}
 	if f.evalStore != "" {
 		a.flags.options = append(a.flags.options, "eval-store", a.absolute(f.evalStore))

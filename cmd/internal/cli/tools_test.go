@@ -115,6 +115,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"it is a setting: --option timeout VALUE", []string{"realise", "--timeout", "5", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
 		{"it is a setting: --option fallback true", []string{"realise", "--fallback", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
 		{`--rounds: "many" is not a number`, []string{"realise", "--rounds", "many", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
+		{"--check and --repair exclude each other", []string{"realise", "--check", "--repair", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
+		{"--repair and --dry-run exclude each other", []string{"realise", "-n", "--repair", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
 		{"runs at least once", []string{"realise", "--rounds", "0", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
 		{`--grace: "soon" is not a duration`, []string{"unmount", "--grace", "soon"}},
 		{"--option needs", []string{"add", "--option", "x"}},

@@ -58,7 +58,7 @@ func (a *app) printVerify(d store.Dir, r *control.VerifyResult) error {
 	}
 	done := &reported{errors.Join(failed...)}
 	if a.flags.json {
-		if err := a.printJSON(r); err != nil {
+		if err := a.printJSON(verifyJSON(d, r)); err != nil {
 			return err
 		}
 	} else {
@@ -77,6 +77,23 @@ func (a *app) printVerify(d store.Dir, r *control.VerifyResult) error {
 		return done
 	}
 	return nil
+}
+
+// verifyJSON is the result with whole store paths.
+func verifyJSON(d store.Dir, r *control.VerifyResult) map[string]any {
+	bad := []map[string]any{}
+	for _, b := range r.Bad {
+		row := map[string]any{"path": d.Join(b.Path), "problem": b.Problem, "repaired": b.Repaired}
+		if b.Failure != "" {
+			row["failure"] = b.Failure
+		}
+		bad = append(bad, row)
+	}
+	result := map[string]any{"checked": r.Checked, "bad": bad}
+	if len(r.BadLinks) > 0 {
+		result["badLinks"] = r.BadLinks
+	}
+	return result
 }
 
 func (a *app) showBad(b control.BadPath) {
