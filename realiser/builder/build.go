@@ -27,6 +27,7 @@ type build struct {
 	storeTemp string // temporary name of the builder's store directory, "" if not made
 	storeDir  string
 	unroot    []func() // what the builder sees may be collected as garbage again
+	described int      // paths and references in its graphs so far
 	log       *Log
 	result    *Result
 	previous  *Result // of the round before, or nil

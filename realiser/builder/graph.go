@@ -68,9 +68,16 @@ func (b *build) closureOf(g graph) ([]*store.PathInfo, error) {
 		if infos[i], err = b.store.PathInfo(b.ctx, p); err != nil {
 			return nil, fmt.Errorf("cannot export references of path '%s': %w", b.dir.Join(p), err)
 		}
+		if b.described += 1 + len(infos[i].References); b.described > maxDescribed {
+			return nil, refusal{fmt.Errorf("the graphs of '%s' would have more than %d paths and references", g.attr, maxDescribed)}
+		}
 	}
 	return infos, nil
 }
+
+// maxDescribed is how many paths and references all graphs of a build have at most: ten systems' closures. We hold them in
+// memory, and a small derivation can ask for a large closure as often as it likes.
+const maxDescribed = 1 << 20
 
 // graphRoot is the path that an attribute names, or names something in. Builders
 // may know only of what they were given: else the result would depend on what

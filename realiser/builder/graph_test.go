@@ -113,6 +113,17 @@ func TestStructuredReferencesGraph(t *testing.T) {
 	}
 }
 
+// A derivation of some megabytes could ask for the description of one closure a hundred thousand times.
+func TestTooManyReferencesGraphs(t *testing.T) {
+	for already, refused := range map[int]bool{0: false, maxDescribed - 8: false, maxDescribed - 7: true} {
+		b := prepare(t, newKnownPaths(t), map[string]string{"exportReferencesGraph": "a " + dep2 + " b " + dep2}, nil)
+		b.Inputs, b.described = []store.StorePath{storePath(t, dep2)}, already
+		if err := b.writeGraphs(); errors.As(err, &refusal{}) != refused || !refused && err != nil {
+			t.Errorf("%d before: %v", already, err)
+		}
+	}
+}
+
 func TestReferencesGraphRefused(t *testing.T) {
 	for _, c := range []struct{ path, want string }{
 		{"/etc/passwd", "'exportReferencesGraph' contains a non-store path '/etc/passwd'"},
