@@ -81,8 +81,6 @@ type Spec struct {
 	NoSyscallFilter bool
 	// AllowNewPrivileges leaves out no_new_privs (Nix: allow-new-privileges).
 	AllowNewPrivileges bool
-	// Limits are resource limits of each process, soft and hard alike. Core size is always 0.
-	Limits []Limit
 	// Cgroup limits what all processes of the build use together.
 	Cgroup Cgroup
 }
@@ -104,13 +102,6 @@ type Mount struct {
 	Devices bool
 	// Optional: a Source that does not exist (ENOENT) is passed over. Any other error is still an error.
 	Optional bool
-}
-
-// Limit is a resource limit as in setrlimit(2).
-type Limit struct {
-	// Resource is the number of an RLIMIT_ constant (golang.org/x/sys/unix has them).
-	Resource int
-	Value    uint64
 }
 
 // InsideDir is the name of BuildDir for the builder.

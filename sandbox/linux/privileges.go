@@ -14,7 +14,7 @@ import (
 
 // dropPrivileges takes away what the builder must not have.
 func (p *program) dropPrivileges(j *job) {
-	p.setLimits(j.Spec)
+	p.setLimits()
 	p.setPersonality(j.Spec)
 	// Replaces the session keyring, which holds secrets of whoever started the daemon. There are kernels without keyrings.
 	p.privilege("keyctl", unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, none).ignore(unix.ENOSYS)
@@ -34,7 +34,8 @@ func (p *program) privilege(op string, number uintptr, arguments ...any) *call {
 	return p.call(step{sandbox.StagePrivileges, op, ""}, number, arguments...)
 }
 
-func (p *program) setLimits(s *sandbox.Spec) {
+// setLimits sets resource limits: no core dumps, in which secrets of a builtin would be, and open files.
+func (p *program) setLimits() {
 	set := func(resource int, soft, hard uint64) {
 		both := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, soft), hard)
 		p.privilege("prlimit", unix.SYS_PRLIMIT64, 0, resource, both, none)
@@ -42,9 +43,6 @@ func (p *program) setLimits(s *sandbox.Spec) {
 	set(unix.RLIMIT_CORE, 0, 0)
 	if files, known := openFiles(); known {
 		set(unix.RLIMIT_NOFILE, files.Cur, files.Max)
-	}
-	for _, l := range s.Limits {
-		set(l.Resource, l.Value, l.Value)
 	}
 }
 
