@@ -166,7 +166,9 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 	}
 	hint := ""
 	c.SuggestionsMinimumDistance = 2 // Levenshtein; 0 finds nothing
-	if s := c.SuggestionsFor(args[0]); len(s) > 0 {
+	if name := nixName(c.CommandPath(), args[0]); name != "" {
+		hint = fmt.Sprintf("did you mean %q? ", name)
+	} else if s := c.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = fmt.Sprintf("did you mean %q? ", s[0])
 	}
 	return usagef("%q is not a command of %s; %ssee '%s --help'", args[0], c.CommandPath(), hint, c.CommandPath())

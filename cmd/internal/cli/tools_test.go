@@ -110,6 +110,9 @@ func TestBadCommandLines(t *testing.T) {
 	}{
 		{"is not a command", []string{"frobnicate"}},
 		{`did you mean "realise"`, []string{"realize"}},
+		{`did you mean "larder realise"`, []string{"build"}},
+		{`did you mean "larder gc PATH"`, []string{"store", "delete", "x"}},
+		{`did you mean "larder query closure"`, []string{"query", "requisites", "x"}},
 		{"is not a command of larder nar", []string{"nar", "x"}},
 		{"unknown flag", []string{"add", "--x"}},
 		{"it is a setting: --option timeout VALUE", []string{"realise", "--timeout", "5", "7rjj86a15146cq1d3qy068lml7n7ykzm-x.drv"}},
@@ -261,5 +264,21 @@ func TestCompletionScripts(t *testing.T) {
 	file := l.write("completion", l.ok("completion", "bash"))
 	if out, err := exec.Command(bash, "-n", file).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// TestNixNames: what is named instead of a command of Nix is a command, and the other is none.
+func TestNixNames(t *testing.T) {
+	t.Parallel()
+	l := newLarder(t)
+	for _, command := range []string{"build", "verify", "optimise-store", "copy", "umount", "store gc", "query roots", "clear-failed-paths"} {
+		_, stderr, status := l.run(strings.Fields(command)...)
+		_, name, _ := strings.Cut(stderr, `did you mean "larder `)
+		name, _, named := strings.Cut(name, `"`)
+		if status != 1 || !named {
+			t.Errorf("larder %s: status %d, %s", command, status, stderr)
+		} else if help := l.ok(append([]string{"help"}, strings.Fields(name)...)...); !strings.Contains(help, "larder "+name) {
+			t.Errorf("larder help %s: %s", name, help)
+		}
 	}
 }
