@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -50,7 +51,7 @@ func statusText(s *control.Status, now time.Time) string {
 	default:
 		row("daemon", "process %d, larder %s, not mounted", s.PID, s.Program)
 	}
-	row("substituters", "%s", strings.Join(s.Substituters, " "))
+	row("substituters", "%s", cmp.Or(strings.Join(s.Substituters, " "), "none"))
 	r := &s.Realiser
 	row("builds", "%d of %d slots, %d wait; %d done, %d failed", r.Builds.Used, r.Builds.Capacity, r.Builds.Queued,
 		r.Counts.Builds.Done, r.Counts.Builds.Failed)

@@ -70,7 +70,7 @@ func TestAddAndQuery(t *testing.T) {
 		}
 		l.fails(1, "is not valid", "path-info", strings.Replace(one, "-tree", "-free", 1))
 		l.fails(1, "no derivation of", "query", "deriver", one)
-		if out, _, _ := l.run("status"); !strings.Contains(out, ", 3 valid paths") {
+		if out, _, _ := l.run("status"); !strings.Contains(out, ", 3 valid paths") || l.hasDaemon && !strings.Contains(out, "\nsubstituters  none\n") {
 			t.Errorf("status: %s", out)
 		}
 		if out := l.ok("why", one); !strings.Contains(out, "is valid") {

@@ -78,7 +78,7 @@ func explain(d store.Dir, e *realiser.Explanation, now time.Time) string {
 func goalLine(d store.Dir, g *realiser.GoalView, now time.Time) string {
 	text := fmt.Sprintf("%s: %s", d.Join(g.Path), g.Phase)
 	if g.Detail != "" {
-		text += " " + terminal.Clean(g.Detail)
+		text += " (" + terminal.Clean(g.Detail) + ")"
 	}
 	if g.BytesTotal > 0 {
 		text += fmt.Sprintf(", %s of %s", humanBytes(g.BytesDone), humanBytes(g.BytesTotal))
