@@ -2,7 +2,9 @@ package linux
 
 import (
 	"encoding/binary"
+	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -44,7 +46,7 @@ func (p *program) takeIDs(s *sandbox.Spec) {
 		groups = binary.NativeEndian.AppendUint32(groups, uint32(g.inside))
 	}
 	setgroups := p.call(step{sandbox.StagePrivileges, "setgroups", ""}, unix.SYS_SETGROUPS, len(list), groups)
-	if len(list) == 0 && !maySetUpNamespaces() {
+	if len(list) == 0 && !maySetGroups() {
 		// A user namespace that was made without privileges forbids it. The groups of the calling user stay then; nothing of the
 		// host that they could open is visible, but to a build without chroot, which may do what that user may.
 		setgroups.ignore(unix.EPERM)
@@ -60,6 +62,12 @@ func (p *program) takeIDs(s *sandbox.Spec) {
 		capabilities &= permitted()
 	}
 	p.setCapabilities(capabilities)
+}
+
+// maySetGroups reports whether user namespaces that this process makes may have setgroups(2). Where it is forbidden it stays so below.
+func maySetGroups() bool {
+	text, err := os.ReadFile("/proc/self/setgroups") // "allow" or "deny"; Linux 3.19
+	return maySetUpNamespaces() && err == nil && strings.TrimSpace(string(text)) != "deny"
 }
 
 // setCapabilities makes these permitted and effective, and none inheritable.
