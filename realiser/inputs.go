@@ -88,36 +88,56 @@ func (d *drvRun) missingSources() (wants []want, err error) {
 
 // judgeInputs makes the result of inputs that failed.
 func (d *drvRun) judgeInputs(goals []*goal) ending {
-	var errs []error
+	var causes []error
+	failed := 0
 	var first *result.BuildError
 	for _, g := range goals {
 		res, finished := g.outcome()
 		if !finished || res.err == nil {
 			continue
 		}
+		failed++
 		if first == nil {
 			first = res.err
 		}
-		if errors.Is(res.err, store.ErrNotFound) {
-			// That an input was not found does not mean that what needs it was not.
-			errs = append(errs, errorString(res.err.Error()))
-		} else {
-			errs = append(errs, res.err)
-		}
+		causes = addCauses(causes, res.err)
 	}
 	if first == nil {
 		return ending{}
 	}
-	res := d.g.failf(result.DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", len(errs), d.name,
-		&dependencyErrors{errs})
+	res := d.g.failf(result.DependencyFailed, "%d dependencies of derivation '%s' failed to build: %w", failed, d.name,
+		&dependencyErrors{first, causes})
 	if !first.Drv.IsZero() { // what to look at is the builder that failed
 		res.err.Drv, res.err.LogPath, res.err.LastLines = first.Drv, first.LogPath, first.LastLines
 	}
 	return res
 }
 
-// dependencyErrors is why inputs failed: it shows the first and unwraps to all.
-type dependencyErrors struct{ errs []error }
+// dependencyErrors is why inputs failed: it shows the first, and unwraps to what
+// failed by itself, at whatever distance. Were that the inputs' own errors, a search
+// in them would take every way through the graph, of which there are too many.
+type dependencyErrors struct {
+	first  error
+	causes []error
+}
 
-func (d *dependencyErrors) Error() string   { return d.errs[0].Error() }
-func (d *dependencyErrors) Unwrap() []error { return d.errs }
+func (d *dependencyErrors) Error() string   { return d.first.Error() }
+func (d *dependencyErrors) Unwrap() []error { return d.causes }
+
+// addCauses adds the causes of an input's failure that are not there yet.
+func addCauses(causes []error, failure *result.BuildError) []error {
+	own := []error{failure}
+	var below *dependencyErrors
+	if errors.As(failure, &below) {
+		own = below.causes
+	} else if errors.Is(failure, store.ErrNotFound) {
+		// That an input was not found does not mean that what needs it was not.
+		own = []error{errorString(failure.Error())}
+	}
+	for _, e := range own {
+		if !slices.Contains(causes, e) {
+			causes = append(causes, e)
+		}
+	}
+	return causes
+}
