@@ -164,5 +164,5 @@ func (s *outputSet) clone() outputSet {
 
 // equal relies on sets only ever growing.
 func (s *outputSet) equal(o outputSet) bool {
-	return s.all == o.all && len(s.names) == len(o.names)
+	return s.all && o.all || s.all == o.all && len(s.names) == len(o.names)
 }

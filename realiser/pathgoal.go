@@ -68,7 +68,7 @@ func (r *Realiser) join(g *goal, w want) ending {
 		return g.failed(result.MiscFailure, err)
 	}
 	res := goals[0].result
-	res.outputs = nil
+	res.outputs, res.keep = nil, nil // those are the other goal's; who asked for the path keeps it
 	if res.err != nil {
 		e := *res.err // it is about another path
 		e.Path = g.key.path

@@ -150,12 +150,12 @@ func (r *Realiser) run(g *goal) {
 		served := r.graph.wantedOutputs(g)
 		res := r.work(g, served)
 		if before.outputs != nil && res.status == result.AlreadyValid {
-			outputs := res.outputs
+			outputs, keep := res.outputs, res.keep
 			res = before // it was this goal that made them valid
-			res.outputs = outputs
+			res.outputs, res.keep = outputs, keep
 		}
 		if err := context.Cause(g.ctx); err != nil && res.err != nil {
-			res.err.Err = fmt.Errorf("%s: %w", g.key.path, err) // not the failure that follows from it
+			res = g.failed(result.MiscFailure, fmt.Errorf("%s: %w", g.key.path, err)) // not the failure that follows from it
 		} else {
 			r.failures.note(g.key, res)
 		}
