@@ -72,39 +72,6 @@ func randomGraph(t *testing.T, s *fakeStore, n int) (drvs []store.StorePath) {
 	return drvs
 }
 
-func TestSlotsAndOnceOnGeneratedGraph(t *testing.T) {
-	t.Parallel()
-	l := newLab(t, func(o *Options) { o.MaxJobs = 3 })
-	drvs := randomGraph(t, l.store, 1000)
-	var group sync.WaitGroup
-	for part := range 4 { // several requests that share most of the graph
-		group.Go(func() {
-			for _, r := range l.build(t, false, drvs[len(drvs)-1-part], drvs[500+part]) {
-				if r.Err != nil {
-					t.Error(r.Err)
-				}
-			}
-		})
-	}
-	group.Wait()
-	for _, r := range l.build(t, false, drvs...) {
-		if r.Err != nil {
-			t.Fatal(r.Err)
-		}
-	}
-	if l.sandbox.most > 3 {
-		t.Errorf("%d builds at once", l.sandbox.most)
-	}
-	for i := range drvs {
-		if n := l.sandbox.count(fmt.Sprintf("d%d", i)); n != 1 {
-			t.Errorf("d%d was built %d times", i, n)
-		}
-	}
-	if c := l.Status().Counts.Builds; c != (Count{Expected: 1000, Done: 1000}) {
-		t.Errorf("counts are %+v", c)
-	}
-}
-
 // blocker is a builder that says when it runs and goes on until it is released
 // or cancelled.
 type blocker struct {

@@ -47,7 +47,8 @@ type slots struct {
 	capacity int
 	// deciding is how many goals are about to say what they need. While there are any, free slots wait a little, so that
 	// who asks at the same time is served in the order of ranks, and not in that of the scheduler. Nil: they do not wait.
-	deciding *atomic.Int64
+	deciding    *atomic.Int64
+	maxPatience time.Duration // how long they wait at most
 
 	mu       sync.Mutex // guards what follows, and the tickets' fields
 	used     int
@@ -57,7 +58,7 @@ type slots struct {
 }
 
 func newSlots(capacity int, deciding *atomic.Int64) *slots {
-	return &slots{capacity: capacity, deciding: deciding}
+	return &slots{capacity: capacity, deciding: deciding, maxPatience: maxPatience}
 }
 
 // ticket makes a ticket that is not queued yet.
@@ -127,7 +128,7 @@ func (s *slots) grantLocked() {
 	for s.used < s.capacity && len(s.queue) > 0 {
 		if !s.hurried && s.deciding != nil && s.deciding.Load() > 0 {
 			if s.patience == nil {
-				s.patience = time.AfterFunc(maxPatience, s.hurry)
+				s.patience = time.AfterFunc(s.maxPatience, s.hurry)
 			}
 			return
 		}
