@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"larder/test/ids"
 )
 
 // Site is a scratch directory with a store of its own.
@@ -32,6 +34,7 @@ type Site struct {
 	config string // "": the user's own
 	socket string // of the daemon
 	env    []string
+	ids    ids.Range
 }
 
 var (
@@ -43,7 +46,7 @@ var (
 func NewSite(t testing.TB) *Site {
 	t.Helper()
 	sources.Do(noteSources)
-	s := &Site{t: t, UID: os.Geteuid(), Top: filepath.Join(base, fmt.Sprint(serial.Add(1)))}
+	s := &Site{t: t, ids: ids.New(t), UID: os.Geteuid(), Top: filepath.Join(base, fmt.Sprint(serial.Add(1)))}
 	s.Dir, s.State, s.gates = filepath.Join(s.Top, "store"), filepath.Join(s.Top, "state"), filepath.Join(s.Top, "gates")
 	s.Objects, s.config = s.Dir, filepath.Join(s.Top, "larder.conf")
 	s.env = append(slices.DeleteFunc(os.Environ(), func(v string) bool {
@@ -128,8 +131,8 @@ max-jobs = 8
 download-attempts = 1
 narinfo-cache-negative-ttl = 0
 sandbox-paths = /bin/sh=%[4]s /bin/mkdir=%[4]s /bin/chmod=%[4]s /gate=%[5]s
-%[6]s
-`, s.Dir, strings.Join(urls, " "), strings.Join(keys, " "), busybox, s.gates, strings.Join(lines, "\n"))
+%[6]s%[7]s
+`, s.Dir, strings.Join(urls, " "), strings.Join(keys, " "), busybox, s.gates, s.ids.Lines(), strings.Join(lines, "\n"))
 }
 
 // Program is the path of one of the programs that Main has built: larder, toucher, stormy.
