@@ -16,6 +16,7 @@ import (
 	"larder/store/derivation"
 	"larder/store/local"
 	"larder/test/fixture"
+	"larder/test/ids"
 )
 
 // identityCases are the derivations in which it could show who runs the builder:
@@ -50,10 +51,11 @@ func buildIdentityCases(t *testing.T, change func(*realiser.Options)) {
 	}
 }
 
-// buildUsers are ids that no account has. Their locks are the machine's.
+// buildUsers are ids that no account has, and no other test.
 func buildUsers(t testing.TB) *userpool.Pool {
 	t.Helper()
-	p, err := userpool.New(userpool.Options{Dir: userpool.DefaultDir, Ranges: true, Kill: linux.KillUser})
+	own := ids.New(t)
+	p, err := userpool.New(userpool.Options{Dir: own.Dir, Ranges: true, StartID: own.Start, IDCount: own.Count, Kill: linux.KillUser})
 	if err != nil {
 		t.Fatal(err)
 	}

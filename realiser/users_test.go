@@ -3,6 +3,7 @@ package realiser_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,26 +20,35 @@ import (
 	"larder/store"
 	"larder/store/derivation"
 	"larder/store/local"
+	"larder/test/ids"
 )
 
 // oneUser is a machine with a group of one build user, who is in another group, too.
-type oneUser struct{}
-
-const oneUID, oneGID, oneExtra = 64351, 64360, 64361
-
-func (oneUser) Group(string) (int, []string, error) { return oneGID, []string{"one"}, nil }
-func (oneUser) UserName(int) (string, error)        { return "", user.UnknownUserIdError(0) }
-func (oneUser) User(string) (userpool.Account, error) {
-	return userpool.Account{UID: oneUID, Groups: []int{oneGID, oneExtra}}, nil
+type oneUser struct {
+	uid, gid, extra int
+	locks           string
 }
 
-// groupOfOne is a pool of that group. The lock is the machine's, so tests wait for each other.
-func groupOfOne(t *testing.T) *userpool.Pool {
+func (u oneUser) Group(string) (int, []string, error) { return u.gid, []string{"one"}, nil }
+func (oneUser) UserName(int) (string, error)          { return "", user.UnknownUserIdError(0) }
+func (u oneUser) User(string) (userpool.Account, error) {
+	return userpool.Account{UID: u.uid, Groups: []int{u.gid, u.extra}}, nil
+}
+
+// newUser is a user of this test only.
+func newUser(t *testing.T) oneUser {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run builders as other users")
 	}
-	p, err := userpool.New(userpool.Options{Dir: userpool.DefaultDir, Group: "nixbld", Kill: linux.KillUser, Accounts: oneUser{}})
+	own := ids.New(t)
+	return oneUser{own.Start, own.Start + 1, own.Start + 2, own.Dir}
+}
+
+// pool is one of that group.
+func (u oneUser) pool(t *testing.T) *userpool.Pool {
+	t.Helper()
+	p, err := userpool.New(userpool.Options{Dir: u.locks, Group: "nixbld", Kill: linux.KillUser, Accounts: u})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +57,15 @@ func groupOfOne(t *testing.T) *userpool.Pool {
 
 func TestSupplementaryGroups(t *testing.T) {
 	t.Parallel()
-	pool := groupOfOne(t)
+	one := newUser(t)
+	pool := one.pool(t)
 	l := newLookout(t)
 	file := l.file("for-the-group", "text", 0o040)
-	if err := os.Chown(file, 0, oneExtra); err != nil {
+	if err := os.Chown(file, 0, one.extra); err != nil {
 		t.Fatal(err)
 	}
 	users := func(o *realiser.Options) { o.Users = pool }
-	if got := l.read(l.realiser(users, mode(builder.SandboxNever)), "echo $(id -u) $(id -G) $(cat "+file+") > $out", nil); got != "64351 64360 64361 text\n" {
+	if got := l.read(l.realiser(users, mode(builder.SandboxNever)), "echo $(id -u) $(id -G) $(cat "+file+") > $out", nil); got != fmt.Sprintf("%d %d %d text\n", one.uid, one.gid, one.extra) {
 		t.Errorf("without a sandbox it is %q", got)
 	}
 	r := l.realiser(users, func(o *realiser.Options) {
@@ -68,14 +79,15 @@ func TestSupplementaryGroups(t *testing.T) {
 // What runs under a build user's id when a build begins is killed.
 func TestLeftProcessesAreKilled(t *testing.T) {
 	t.Parallel()
-	pool := groupOfOne(t)
+	one := newUser(t)
+	pool := one.pool(t)
 	l := newLookout(t)
 	held, err := pool.Acquire(t.Context(), nil) // so that nobody else kills it
 	if err != nil {
 		t.Fatal(err)
 	}
 	left := exec.Command(busybox, "sleep", "1000")
-	left.Dir, left.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: oneUID, Gid: oneGID}}
+	left.Dir, left.SysProcAttr = "/", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(one.uid), Gid: uint32(one.gid)}}
 	if err := left.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +103,7 @@ func TestLeftProcessesAreKilled(t *testing.T) {
 // A build that waits for a user says so, and goes on with the first that is free.
 func TestWaitForAUser(t *testing.T) {
 	t.Parallel()
-	pool := groupOfOne(t)
+	pool := newUser(t).pool(t)
 	l := newLookout(t)
 	held, err := pool.Acquire(t.Context(), nil)
 	if err != nil {
@@ -152,7 +164,8 @@ func (s registering) Register(ctx context.Context, adds ...store.Addition) error
 // A user is nobody else's until the outputs, which were that user's, are registered.
 func TestUserIsHeldUntilRegistration(t *testing.T) {
 	t.Parallel()
-	pool, other := groupOfOne(t), groupOfOne(t)
+	one := newUser(t)
+	pool, other := one.pool(t), one.pool(t)
 	l := newLookout(t)
 	free := func() bool {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"larder/realiser/userpool"
+	"larder/test/ids"
 )
 
 // nixBuild starts a build by real Nix, as members of the group nixbld, and returns what it prints, line by line.
@@ -54,17 +55,27 @@ func until(t *testing.T, lines *bufio.Scanner, text string) {
 // lockOnMachine keeps other tests from a user that is locked in another directory here: they would kill what runs under it.
 func lockOnMachine(t *testing.T, uid int) {
 	t.Helper()
-	dir := filepath.Join(userpool.DefaultDir, "userpool")
+	dir := filepath.Join(ids.Machine(t), "userpool")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Skipf("no place for the machine's locks: %v", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(uid)), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
+	path := filepath.Join(dir, strconv.Itoa(uid))
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		locked, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(locked, now) {
+			return // nobody has removed it meanwhile
+		}
 	}
 }
 

@@ -97,7 +97,6 @@ func TestNixCopies(t *testing.T) {
 	}
 	l := newLarder(t)
 	l.options = []string{"--store-dir", "/nix/store", "--object-dir", l.dir + "/objects", "--state-dir", l.dir + "/state"}
-	l.env["LARDER_CONFIG"] = l.write("larder.conf", "")
 	paths, key := publish(l, "xz")
 	for name, url := range map[string]string{
 		"directory":        "file://" + l.dir + "/cache",

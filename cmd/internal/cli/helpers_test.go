@@ -17,6 +17,7 @@ import (
 	"larder/cmd/internal/cli"
 	"larder/realiser/builtin"
 	"larder/sandbox/linux"
+	"larder/test/ids"
 )
 
 func TestMain(m *testing.M) {
@@ -33,14 +34,17 @@ type larder struct {
 	// hasDaemon: the commands talk to one, which has settings of its own.
 	hasDaemon bool
 	env       map[string]string
+	ids       ids.Range
 }
 
 func newLarder(t *testing.T) *larder {
 	t.Helper()
 	dir := t.TempDir()
 	t.Cleanup(func() { makeRemovable(t, dir) })
-	return &larder{t: t, dir: dir, env: map[string]string{},
+	l := &larder{t: t, dir: dir, env: map[string]string{}, ids: ids.New(t),
 		options: []string{"--store-dir", dir + "/store", "--state-dir", dir + "/state", "--option", "substituters", ""}}
+	l.configure()
+	return l
 }
 
 // lockedBuffer is a standard error stream.
@@ -59,6 +63,12 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// configure writes the configuration file.
+func (l *larder) configure(lines ...string) {
+	l.t.Helper()
+	l.env["LARDER_CONFIG"] = l.write("larder.conf", strings.Join(append(lines, l.ids.Lines()), "\n"))
 }
 
 // makeRemovable gives directories back their write permission, without following anything: store objects lack it.

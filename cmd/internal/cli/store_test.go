@@ -20,7 +20,7 @@ func eachWay(t *testing.T, test func(t *testing.T, l *larder)) {
 			shell = "/bin/sh" // what builds will be skipped
 		}
 		l.options = l.options[:4] // a daemon warns of options that it does not have
-		l.env["LARDER_CONFIG"] = l.write("larder.conf", "substituters =\nsandbox-paths = /bin/sh="+shell+"\n")
+		l.configure("substituters =", "sandbox-paths = /bin/sh="+shell)
 		l.hasDaemon = true
 		l.daemon()
 		test(t, l)

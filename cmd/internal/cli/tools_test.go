@@ -81,7 +81,7 @@ func TestKeys(t *testing.T) {
 func TestConfigCommand(t *testing.T) {
 	t.Parallel()
 	l := newLarder(t)
-	l.env["LARDER_CONFIG"] = l.write("larder.conf", "cores = 3\nunknown-thing = 1\n")
+	l.configure("cores = 3", "unknown-thing = 1")
 	out, stderr, status := l.run("config", "--doc", "cores", "store-dir")
 	if status != 0 || !strings.Contains(out, "; set by "+l.dir+"/larder.conf:1\ncores = 3\n") || !strings.Contains(out, "store-dir = "+l.dir+"/store\n") {
 		t.Errorf("status %d\n%s", status, out)

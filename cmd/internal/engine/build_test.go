@@ -21,6 +21,7 @@ import (
 	"larder/sandbox/linux"
 	"larder/store"
 	"larder/store/derivation"
+	"larder/test/ids"
 )
 
 func TestMain(m *testing.M) {
@@ -193,15 +194,17 @@ func TestIdentitySettings(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can run builders as other users")
 	}
-	for settings, want := range map[string]string{
-		"build-users-group = nixbld":                                   nixbld(t),
-		"auto-allocate-uids = true; start-id = 1000013824":             "1000013824 1000079360 1000144896 1000210432",
-		"build-users-group =; start-id = 1000013824; id-count = 65536": "1000013824",
+	own := ids.New(t)
+	start := fmt.Sprintf("userpool-dir = %s; start-id = %d", own.Dir, own.Start)
+	for _, c := range []struct{ settings, locks, want string }{
+		{"build-users-group = nixbld", "userpool-dir = " + ids.Machine(t), nixbld(t)},
+		{"auto-allocate-uids = true", start, fmt.Sprint(own.Start, own.Start+1<<16)},
+		{"build-users-group =; id-count = 65536", start, fmt.Sprint(own.Start)},
 	} {
-		t.Run(settings, func(t *testing.T) {
-			got, err := build(t, openWith(t, "sandbox = false; "+settings), "id -u > $out", nil)
-			if err != nil || !strings.Contains(" "+want+" ", " "+strings.TrimSpace(got)+" ") {
-				t.Errorf("it runs as %q, %v; want one of %s", got, err, want)
+		t.Run(c.settings, func(t *testing.T) {
+			got, err := build(t, openWith(t, "sandbox = false; "+c.locks+"; "+c.settings), "id -u > $out", nil)
+			if err != nil || !strings.Contains(" "+c.want+" ", " "+strings.TrimSpace(got)+" ") {
+				t.Errorf("it runs as %q, %v; want one of %s", got, err, c.want)
 			}
 		})
 	}

@@ -18,6 +18,7 @@ import (
 	"larder/nar"
 	"larder/store"
 	"larder/store/local"
+	"larder/test/ids"
 )
 
 func open(t *testing.T, options ...[2]string) *engine.Engine {
@@ -35,7 +36,7 @@ func open(t *testing.T, options ...[2]string) *engine.Engine {
 		}
 	})
 	c, _, err := config.Load(config.Sources{NoFiles: true, Options: append([][2]string{
-		{"store-dir", dir + "/store"}, {"state-dir", dir + "/state"}, {"substituters", ""}}, options...)})
+		{"store-dir", dir + "/store"}, {"state-dir", dir + "/state"}, {"substituters", ""}}, append(ids.New(t).Settings(), options...)...)})
 	if err != nil {
 		t.Fatal(err)
 	}
