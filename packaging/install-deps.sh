@@ -9,7 +9,7 @@ set -eu
 case "${1:-build}" in
 build) wanted="gcc libc6-dev pkg-config libseccomp-dev liblzma-dev fuse3 busybox-static ca-certificates" ;;
 test) wanted="gcc g++ libc6-dev pkg-config libseccomp-dev liblzma-dev fuse3 busybox-static ca-certificates
-	nix-bin zstd xz-utils python3-minimal strace curl" ;;
+	nix-bin nix-setup-systemd git zstd xz-utils python3-minimal strace curl" ;;
 *)
 	echo "usage: $0 build|test" >&2
 	exit 2

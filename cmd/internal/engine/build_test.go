@@ -202,6 +202,9 @@ func TestIdentitySettings(t *testing.T) {
 		{"build-users-group =; id-count = 65536", start, fmt.Sprint(own.Start)},
 	} {
 		t.Run(c.settings, func(t *testing.T) {
+			if c.want == "" {
+				t.Skip("needs the group nixbld with members (Debian: nix-setup-systemd)")
+			}
 			got, err := build(t, openWith(t, "sandbox = false; "+c.locks+"; "+c.settings), "id -u > $out", nil)
 			if err != nil || !strings.Contains(" "+c.want+" ", " "+strings.TrimSpace(got)+" ") {
 				t.Errorf("it runs as %q, %v; want one of %s", got, err, c.want)
