@@ -1,6 +1,7 @@
 package realiser
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -19,6 +20,7 @@ func (r *Realiser) repairDerivation(g *goal, wanted outputSet) ending {
 	outputs := store.SortPaths(slices.Collect(maps.Values(res.outputs)))
 	defer r.store.AddTempRoot(outputs...)()
 	if failed := r.repairClosure(g, outputs); failed.err != nil {
+		res.keep.drop()
 		return failed
 	}
 	return res
@@ -30,7 +32,7 @@ func (r *Realiser) repairDerivation(g *goal, wanted outputSet) ending {
 func (d *drvRun) toMake(absent []string) ([]string, error) {
 	switch {
 	case d.g.key.mode == ModeCheck && len(absent) > 0:
-		return nil, refusal{errorString("some outputs of '" + d.name + "' are not valid, so checking is not possible")}
+		return nil, fmt.Errorf("some outputs of '%s' are not valid, so checking is not possible", d.name)
 	case d.g.key.mode.repairs():
 		if err := d.findCorrupt(d.wanted, absent); err != nil {
 			return nil, err

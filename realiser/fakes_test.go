@@ -129,6 +129,18 @@ func (s *fakeStore) AddTempRoot(paths ...store.StorePath) (release func()) {
 	})
 }
 
+// rooted are the paths with temp roots.
+func (s *fakeStore) rooted() (paths []store.StorePath) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, n := range s.roots {
+		if n > 0 {
+			paths = append(paths, p)
+		}
+	}
+	return store.SortPaths(paths)
+}
+
 // collect makes p invalid, and forgets what it was a realisation of.
 func (s *fakeStore) collect(p store.StorePath) {
 	if s.infos[p] == nil {
@@ -433,6 +445,9 @@ func newLab(t testing.TB, change func(*Options)) *lab {
 		}
 		if left := l.store.leftovers(t); len(left) > 0 {
 			t.Errorf("left in the object directory: %v", left)
+		}
+		if left := l.store.rooted(); len(left) > 0 {
+			t.Errorf("temp roots are left: %v", left)
 		}
 		if left, err := os.ReadDir(l.scratch); err != nil || len(left) > 0 {
 			t.Errorf("left in the build directory: %v %v", left, err)

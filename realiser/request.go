@@ -143,7 +143,7 @@ func (r *Realiser) buildResult(s *step) BuildResult {
 		return BuildResult{Target: t, Status: res.status, Err: res.err}
 	}
 	res, finished := g.outcome()
-	if !finished || s.pending {
+	if !finished || s.pending || res.err != nil && errors.Is(res.err, errAbandoned) {
 		res := g.failed(result.MiscFailure, fmt.Errorf("%s: %w", t, errNotTried))
 		return BuildResult{Target: t, Status: res.status, Err: res.err}
 	}
