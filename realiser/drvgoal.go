@@ -100,7 +100,8 @@ func (d *drvRun) load(wanted outputSet) ending {
 	return ending{}
 }
 
-func (d *drvRun) realise() (res ending) {
+// realise makes what is wanted valid, in the cheapest way there is.
+func (d *drvRun) realise() ending {
 	if err := d.lookUp(); err != nil {
 		return d.g.failed(result.MiscFailure, err)
 	}
@@ -130,6 +131,12 @@ func (d *drvRun) realise() (res ending) {
 			return res
 		}
 	}
+	return d.makeOutputs(missing)
+}
+
+// makeOutputs builds, once the inputs are there, or has the derivation built that this one
+// is resolved to then.
+func (d *drvRun) makeOutputs(missing []string) (res ending) {
 	if !d.resolvable() { // else the resolved derivation may not have to be built
 		if err := d.mayBuild(); err != nil && !d.retrySubstitution {
 			return d.g.failed(result.MiscFailure, err)

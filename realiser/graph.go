@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"larder/realiser/builder"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"larder/realiser/builder"
 )
 
 // ErrClosed is the failure of everything that is asked of a closed Realiser.

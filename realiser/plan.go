@@ -162,22 +162,15 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 	if err != nil {
 		return f, err
 	}
-	d := &drvRun{Realiser: p.Realiser, drv: drv, name: p.dir.Join(t.Drv), path: t.Drv}
 	known, ids, err := p.outputPaths(ctx, drv)
 	if err != nil {
 		return f, err
 	}
 	if len(t.Through) > 0 {
-		// What comes after it can't be known before it is here.
-		f.next = []Target{{Drv: t.Drv, Outputs: t.Through[:1]}}
-		if made := known[t.Through[0]]; made.IsDerivation() {
-			if valid, err := p.valid(ctx, made); !valid || err != nil {
-				return f, err
-			}
-			f.next = append(f.next, Target{Drv: made, Through: t.Through[1:], Outputs: t.Outputs})
-		}
-		return f, nil
+		f.next, err = p.targetsThrough(ctx, t, known[t.Through[0]])
+		return f, err
 	}
+	d := &drvRun{Realiser: p.Realiser, drv: drv, name: p.dir.Join(t.Drv), path: t.Drv}
 	var wanted []store.StorePath
 	allKnown := true
 	for name := range drv.Outputs {
@@ -201,19 +194,8 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 		return f, fmt.Errorf("derivation '%s' is refused: %w", d.name, err)
 	}
 	if allKnown && d.allowSubstitutes() {
-		var infos []*store.NarInfo
-		for _, path := range missing {
-			info, err := p.query(ctx, path, &f)
-			if err != nil {
-				return f, err
-			}
-			if info != nil {
-				infos = append(infos, info)
-			}
-		}
-		if len(infos) == len(missing) {
-			f.infos = infos
-			return f, nil
+		if f.infos, err = p.queryAll(ctx, missing, &f); err != nil || f.infos != nil {
+			return f, err
 		}
 	}
 	f.build = true
@@ -226,49 +208,18 @@ func (p *planner) lookAtDrv(ctx context.Context, t Target) (f finding, err error
 	return f, nil
 }
 
-// query returns the first narinfo that a substituter has for path, or nil.
-func (p *planner) query(ctx context.Context, path store.StorePath, f *finding) (*store.NarInfo, error) {
-	substituters, err := p.sources.ordered(ctx)
-	if err != nil {
-		return nil, err
+// targetsThrough are what has to be there for a target that a derivation is going to
+// make: its first step, and what comes after that if it is known already.
+func (p *planner) targetsThrough(ctx context.Context, t Target, made store.StorePath) ([]Target, error) {
+	next := []Target{{Drv: t.Drv, Outputs: t.Through[:1]}}
+	if !made.IsDerivation() {
+		return next, nil
 	}
-	for _, s := range substituters {
-		info, err := p.askNarInfo(ctx, s, path)
-		switch {
-		case err == nil:
-			return info, nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
-		case !errors.Is(err, store.ErrNotFound):
-			f.warnings = append(f.warnings, err.Error())
-		}
+	valid, err := p.valid(ctx, made)
+	if valid {
+		next = append(next, Target{Drv: made, Through: t.Through[1:], Outputs: t.Outputs})
 	}
-	return nil, nil
-}
-
-// queryRealisation returns the path that a substituter says an output has.
-func (p *planner) queryRealisation(ctx context.Context, d *drvRun, id store.DrvOutput, output string, f *finding) (path store.StorePath, ok bool) {
-	if id.Output == "" {
-		return path, false // impure
-	}
-	substituters, err := p.sources.ordered(ctx)
-	if err != nil {
-		return path, false
-	}
-	for _, s := range substituters {
-		knows, ok := s.(Realisations)
-		if !ok {
-			continue
-		}
-		r, err := d.queryRealisation(ctx, knows, id, output)
-		switch {
-		case err == nil:
-			return r.OutPath, true
-		case ctx.Err() == nil && !errors.Is(err, store.ErrNotFound):
-			f.warnings = append(f.warnings, err.Error())
-		}
-	}
-	return path, false
+	return next, err
 }
 
 // usedTargets are the targets that stand for what is used of a derivation.
