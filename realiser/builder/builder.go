@@ -62,7 +62,7 @@ type Watch struct {
 }
 
 // Result is what became of a build. It is there also when the build failed. If it
-// did not, the build's user is in use until Register or Discard.
+// did not, the build's user is in use until Register, which must follow.
 type Result struct {
 	// When the builder ran and what it used; zero if it did not run.
 	Start, Stop        time.Time
@@ -88,12 +88,7 @@ type Output struct {
 	mismatch *result.HashMismatchError
 }
 
-// Discard removes outputs that are not going to be registered. It ends the Result.
-func (r *Result) Discard() {
-	r.discard()
-	r.build.releaseUser()
-}
-
+// discard removes outputs that are not going to be registered.
 func (r *Result) discard() {
 	for _, o := range r.Outputs {
 		if err := r.build.store.DropTemp(o.temp); err != nil {

@@ -4,9 +4,7 @@
 //
 // # Life cycle of a build
 //
-//	identity ── scratch space ── what the builder sees ── sandbox ── outputs ── Result
-//	                                                                           │
-//	                                          Result.Register, or Result.Discard
+//	identity ── scratch space ── what the builder sees ── sandbox ── outputs ── Result.Register
 //
 // The builder's store is a directory of its own, Spec.BuildStore, inside of one
 // that nobody else can pass through. What a builder makes never lies at its
