@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,7 +22,7 @@ func (s *suite) commandEnv(env []string, name string, args ...string) (string, e
 	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	if err := s.runWatched(cmd); err != nil {
 		text := strings.TrimSpace(stderr.String())
 		if len(text) > 2000 {
 			text = "…" + text[len(text)-2000:]
@@ -29,6 +30,44 @@ func (s *suite) commandEnv(env []string, name string, args ...string) (string, e
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, text)
 	}
 	return strings.TrimSpace(stdout.String()), nil
+}
+
+// runWatched runs a program and notes the most memory that it has had. The kernel's own account at its end
+// (ru_maxrss) begins with what this process had when it forked.
+func (s *suite) runWatched(cmd *exec.Cmd) error {
+	if !s.watch {
+		return cmd.Run()
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			s.peak.Store(max(s.peak.Load(), highWater(cmd.Process.Pid)))
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	err := cmd.Wait()
+	close(done)
+	<-watched
+	return err
+}
+
+// highWater is the most memory that a process has had, in kB; 0 when it is gone.
+func highWater(pid int) (kB int64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if _, rest, found := strings.Cut(string(text), "VmHWM:"); found {
+		fmt.Sscan(rest, &kB)
+	}
+	return kB
 }
 
 // timed makes a side of a program.

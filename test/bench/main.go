@@ -6,7 +6,7 @@
 // Absolute times mean nothing on a shared machine; what is quoted is the median
 // of the ratios ours / peer of runs that took turns. Peers: the native
 // directory, real Nix, and the pipe of programs that does the same work and no
-// more. It needs root, real Nix (nix-bin), curl, xz, zstd and g++.
+// more. It needs root, real Nix (nix-bin), curl, xz, zstd, gcc and g++.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"sync/atomic"
 
 	"larder/nar/tree"
 	"larder/realiser/builtin"
@@ -28,7 +29,10 @@ type contest struct {
 	name string
 	peer string
 	aim  string
-	pair func() (pair, error) // sets up what both sides need
+	by   metric // what aim is about
+	// memory is what we aim at for the most memory that the programs have; "": it is not measured.
+	memory string
+	pair   func() (pair, error) // sets up what both sides need
 }
 
 // pair is a contest that is ready to run. Each side is run in turn.
@@ -42,6 +46,9 @@ type suite struct {
 	larder  string // the binary under test
 	scratch string
 	cleanup []func()
+
+	watch bool         // measure the memory of programs that are run
+	peak  atomic.Int64 // the most memory that one has had in this run, in kB
 }
 
 func main() {
@@ -95,7 +102,8 @@ func (s *suite) contests() []contest {
 	all = append(all, s.nar()...)
 	all = append(all, s.substitution()...)
 	all = append(all, s.launch()...)
-	return append(all, s.builds()...)
+	all = append(all, s.builds()...)
+	return append(all, s.planning()...)
 }
 
 // measure sets a contest up and runs it; what the setup registered with
@@ -106,7 +114,8 @@ func (s *suite) measure(table *table, c contest, pairs int) error {
 	if err != nil {
 		return err
 	}
-	ratios, err := p.run(s.ctx, pairs)
+	s.watch = c.memory != ""
+	ratios, err := s.ratios(p, pairs)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,58 +9,70 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// side is one of the two that take turns. Prepare is not timed.
+// side is one of the two that take turns. Prepare is not measured.
 type side struct {
 	prepare func() error
 	work    func() error
-	cpu     bool // compare this process's CPU time instead of the clock
 }
 
-func (s side) run() (time.Duration, error) {
-	if s.prepare != nil {
-		if err := s.prepare(); err != nil {
-			return 0, err
+// metric is what of a run is compared.
+type metric uint8
+
+const (
+	clock  metric = iota // how long it takes
+	cpu                  // the CPU time that this process spends
+	memory               // the most memory that a program has that is run (VmHWM)
+)
+
+// measurement is what a run took, by metric.
+type measurement [3]float64
+
+func (s *suite) run(side side) (m measurement, err error) {
+	if side.prepare != nil {
+		if err := side.prepare(); err != nil {
+			return m, err
 		}
 	}
-	clock := time.Now
-	if s.cpu {
-		clock = cpuTime
-	}
-	start := clock()
-	err := s.work()
-	return clock().Sub(start), err
+	s.peak.Store(0)
+	start, used := time.Now(), cpuTime()
+	err = side.work()
+	m[clock], m[cpu] = float64(time.Since(start)), float64(cpuTime()-used)
+	m[memory] = float64(s.peak.Load())
+	return m, err
 }
 
-// cpuTime is the CPU time of this process, as an offset from the epoch.
-func cpuTime() time.Time {
+func cpuTime() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		panic(err) // only a bad argument can fail
 	}
-	return time.Unix(0, u.Utime.Nano()+u.Stime.Nano())
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// run warms both sides up, then lets them take turns.
-func (p pair) run(ctx context.Context, pairs int) ([]float64, error) {
-	var ratios []float64
+// ratios warms both sides up, then lets them take turns. The ratios of each metric are sorted.
+func (s *suite) ratios(p pair, pairs int) (all [3][]float64, err error) {
 	for i := range pairs + 1 {
-		ours, err := p.ours.run()
+		ours, err := s.run(p.ours)
 		if err != nil {
-			return nil, fmt.Errorf("ours: %w", err)
+			return all, fmt.Errorf("ours: %w", err)
 		}
-		peer, err := p.peer.run()
+		peer, err := s.run(p.peer)
 		if err != nil {
-			return nil, fmt.Errorf("peer: %w", err)
+			return all, fmt.Errorf("peer: %w", err)
 		}
-		if i > 0 {
-			ratios = append(ratios, float64(ours)/float64(peer))
+		for by := range all {
+			if i > 0 {
+				all[by] = append(all[by], ours[by]/peer[by])
+			}
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
+		if err := s.ctx.Err(); err != nil {
+			return all, err
 		}
 	}
-	slices.Sort(ratios)
-	return ratios, nil
+	for by := range all {
+		slices.Sort(all[by])
+	}
+	return all, nil
 }
 
 // table is the page that is printed.
@@ -69,12 +80,19 @@ type table struct{ strings.Builder }
 
 func newTable(pairs int) *table {
 	t := &table{}
-	fmt.Fprintf(t, "# Benchmarks\n\nMade by `make bench` on Linux %s, %d CPUs: median (lowest to highest) of the ratio ours / peer of %d pairs of runs that took\nturns. Below 1 we are faster.\n\n", kernel(), cpus(), pairs)
+	fmt.Fprintf(t, "# Benchmarks\n\nMade by `make bench` on Linux %s, %d CPUs: median (lowest to highest) of the ratio ours / peer of %d pairs of runs that took\nturns. Below 1 we are faster, or smaller.\n\n", kernel(), cpus(), pairs)
 	fmt.Fprintln(t, "| what | against | ratio | aim |\n|---|---|---|---|")
 	return t
 }
 
-func (t *table) add(c contest, sorted []float64) {
+func (t *table) add(c contest, all [3][]float64) {
+	t.row(c.name, c.peer, c.aim, all[c.by])
+	if c.memory != "" {
+		t.row(c.name+": peak memory", c.peer, c.memory, all[memory])
+	}
+}
+
+func (t *table) row(name, peer, aim string, sorted []float64) {
 	fmt.Fprintf(t, "| %s | %s | **%.2f** (%.2f to %.2f) | %s |\n",
-		c.name, c.peer, sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1], c.aim)
+		name, peer, sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1], aim)
 }
