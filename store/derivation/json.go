@@ -93,7 +93,7 @@ func (drv *Derivation) writeShow(w *jsonWriter, d store.Dir) {
 		w.object(func() {
 			for _, name := range drv.OutputNames() {
 				o := drv.Outputs[name]
-				path, algo, hash := o.fields(d)
+				path, algo, hash := o.Texts(d)
 				w.key(name)
 				w.object(func() {
 					w.optional("path", path)

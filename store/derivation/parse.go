@@ -108,7 +108,7 @@ func (p *parser) outputs(drv *Derivation) func() error {
 		if err := p.tuple(&name, &path, &algo, &hash); err != nil {
 			return err
 		}
-		o, err := p.output(path, algo, hash)
+		o, err := ParseOutput(p.dir, path, algo, hash)
 		if err == nil {
 			err = inOrder("output", &last, name, len(drv.Outputs) == 0)
 		}
@@ -119,38 +119,6 @@ func (p *parser) outputs(drv *Derivation) func() error {
 		drv.Outputs[name] = o
 		return nil
 	}
-}
-
-// output makes sense of the three strings that describe an output.
-func (p *parser) output(path, algo, hash string) (o Output, err error) {
-	if path != "" {
-		if o.Path, err = p.dir.Parse(path); err != nil {
-			return o, err
-		}
-	}
-	if algo == "" {
-		if hash != "" {
-			return o, errors.New("an output with a hash but no algorithm")
-		}
-		return o, nil
-	}
-	method, a, err := parseMethodAlgo(algo)
-	switch {
-	case err != nil:
-		return o, err
-	case hash == "" || hash == "impure":
-		o.Method, o.HashAlgo, o.Impure = method, a, hash == "impure"
-		return o, nil
-	}
-	h, err := store.ParseHash(hash, a)
-	if err != nil {
-		return o, err
-	}
-	if h.Encode(store.Base16) != hash {
-		return o, fmt.Errorf("hash %q is not in lower-case base 16", hash)
-	}
-	o.CA = store.ContentAddress{Method: method, Hash: h}
-	return o, nil
 }
 
 func (p *parser) inputDrvs(drv *Derivation) func() error {

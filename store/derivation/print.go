@@ -33,7 +33,7 @@ func (drv *Derivation) appendATerm(b []byte, d store.Dir, inputs []inputRef, mas
 		b = append(b, derivePrefix...)
 	}
 	b = appendList(b, drv.OutputNames(), func(b []byte, name string) []byte {
-		path, algo, hash := drv.Outputs[name].fields(d)
+		path, algo, hash := drv.Outputs[name].Texts(d)
 		if mask {
 			path = ""
 		}
@@ -74,22 +74,6 @@ func (drv *Derivation) textSize() int {
 		n += len(k) + len(v) + separators
 	}
 	return n + n/16 // escapes
-}
-
-// fields are the three strings that describe an output in an ATerm.
-func (o Output) fields(d store.Dir) (path, algo, hash string) {
-	if !o.Path.IsZero() {
-		path = d.Join(o.Path)
-	}
-	switch o.Kind() {
-	case FixedOutput:
-		return path, methodAlgo(o.CA.Method, o.CA.Hash.Algo()), o.CA.Hash.Encode(store.Base16)
-	case FloatingCA:
-		return path, methodAlgo(o.Method, o.HashAlgo), ""
-	case Impure:
-		return path, methodAlgo(o.Method, o.HashAlgo), "impure"
-	}
-	return path, "", ""
 }
 
 func appendList[T any](b []byte, list []T, element func([]byte, T) []byte) []byte {

@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"store/compress":      {},
 	"store/netrc":         {},
 	"store/derivation":    {"store"},
+	"store/wire":          {"store", "store/derivation"},
 	"store/local":         {"store", "store/derivation", "nar", "nar/git", "nar/tree"},
 	"store/cache":         {"store", "store/compress", "store/netrc", "nar"},
 	"store/cache/program": {"store", "store/cache", "nar", "nar/tree"},
