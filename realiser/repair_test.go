@@ -84,6 +84,25 @@ func TestRepairOfADerivation(t *testing.T) {
 	}
 }
 
+// What is content-addressed can't be replaced by other contents, and is not lost over that.
+func TestRepairOfAFloatingOutput(t *testing.T) {
+	l := newLab(t, nil)
+	l.sandbox.build = writeText
+	drv, _ := l.store.drv(t, "x", nil, floating, with("text", "one"))
+	out := l.build(t, false, drv)[0].Outputs["out"]
+	l.store.damage(t, out, false)
+	l.sandbox.build = nil // writes something else
+	res := l.ask(t, drv, func(q *Request) { q.Mode = ModeRepair })
+	if res.Status != result.NotDeterministic || !strings.Contains(res.Err.Error(), "cannot repair '/nix/store/"+out.String()+"'") {
+		t.Errorf("other contents: %v %v", res.Status, res.Err)
+	}
+	l.sandbox.build = writeText
+	if res := l.ask(t, drv, func(q *Request) { q.Mode = ModeRepair }); res.Err != nil || res.Outputs["out"] != out {
+		t.Errorf("the same contents: %v %v", res.Status, res.Err)
+	}
+	l.good(t, out)
+}
+
 // A repair of a derivation, or of a path, repairs what it refers to. What is damaged is not built from.
 func TestRepairOfAClosure(t *testing.T) {
 	var log bytes.Buffer

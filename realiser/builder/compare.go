@@ -73,6 +73,17 @@ func (b *build) compareWithPrevious() *result.BuildError {
 	return failure
 }
 
+// replacesDamaged refuses an output that can't take the place of the damaged one: it
+// has other contents, and with them another path.
+func (b *build) replacesDamaged() *result.BuildError {
+	for _, o := range b.result.Outputs {
+		if damaged, ok := b.Corrupt[o.Name]; ok && o.mismatch == nil && o.Info.Path != damaged {
+			return b.failf(result.NotDeterministic, "cannot repair '%s': this time the builder of '%s' made '%s'", b.dir.Join(damaged), b.name, b.dir.Join(o.Info.Path))
+		}
+	}
+	return nil
+}
+
 func (b *build) hashes(was, is store.Hash) string {
 	return fmt.Sprintf(" (%s before, %s now)", was.Text(store.SRI), is.Text(store.SRI))
 }

@@ -63,9 +63,11 @@ func (b *build) judge() *result.BuildError {
 	case b.Check != nil:
 		return b.compareWithValid()
 	case b.previous != nil:
-		return b.compareWithPrevious()
+		if failure := b.compareWithPrevious(); failure != nil {
+			return failure
+		}
 	}
-	return nil
+	return b.replacesDamaged()
 }
 
 // takes tells whether an output is wanted: others are valid, and what the builder made
