@@ -13,6 +13,7 @@ import (
 // TestTakesOutputsLikeNix builds derivations with real Nix and with Larder: floating
 // and fixed outputs, and checks of outputs. What works Nix builds in one go.
 func TestTakesOutputsLikeNix(t *testing.T) {
+	sameUnderRace(t)
 	t.Parallel()
 	n, box, s := newNixBeside(t), realSandbox(t), openStore(t)
 	r := open(t, s, box, nil)

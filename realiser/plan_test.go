@@ -71,6 +71,7 @@ func ours(p *realiser.Plan) nixPlan {
 
 // TestPlanBesideNix compares dry runs with those of real Nix, on the same store and the same caches.
 func TestPlanBesideNix(t *testing.T) {
+	sameUnderRace(t)
 	t.Parallel()
 	made := newNixBeside(t)
 	out := func(attr string, outputs ...string) (paths []string) {
