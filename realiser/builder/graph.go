@@ -119,6 +119,7 @@ func (b *build) withOutputs(paths []store.StorePath) ([]store.StorePath, error) 
 	if len(outputs) == 0 {
 		return paths, nil
 	}
+	b.unroot = append(b.unroot, b.store.AddTempRoot(outputs...)) // those may be no inputs
 	closure, err := b.store.Closure(b.ctx, outputs)
 	if errors.Is(err, store.ErrNotValid) {
 		// To leave it out would make the result depend on what happens to be here.

@@ -23,6 +23,18 @@ type knownPaths struct {
 	Store
 	infos map[store.StorePath]*store.PathInfo
 	drvs  map[store.StorePath]*derivation.Derivation
+	roots map[store.StorePath]int
+}
+
+func (k *knownPaths) AddTempRoot(paths ...store.StorePath) (release func()) {
+	for _, p := range paths {
+		k.roots[p]++
+	}
+	return func() {
+		for _, p := range paths {
+			k.roots[p]--
+		}
+	}
 }
 
 func (k *knownPaths) add(t *testing.T, path string, size uint64, refs ...string) *store.PathInfo {
@@ -64,7 +76,8 @@ func (k *knownPaths) Derivation(_ context.Context, p store.StorePath) (*derivati
 }
 
 func newKnownPaths(t *testing.T) *knownPaths {
-	k := &knownPaths{infos: map[store.StorePath]*store.PathInfo{}, drvs: map[store.StorePath]*derivation.Derivation{}}
+	k := &knownPaths{infos: map[store.StorePath]*store.PathInfo{}, drvs: map[store.StorePath]*derivation.Derivation{},
+		roots: map[store.StorePath]int{}}
 	k.add(t, dep, 100)
 	k.add(t, dep2, 20, dep2, dep).CA = store.ContentAddress{Method: store.Recursive, Hash: store.SHA256.Sum(nil)}
 	k.add(t, drv1, 3)
@@ -93,6 +106,20 @@ func TestReferencesGraphs(t *testing.T) {
 	} {
 		if got := b.readFile(t, name); got != want {
 			t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+		}
+	}
+	// They are no inputs, so that nobody else keeps them while they are described.
+	for _, out := range []string{dep, dep2} {
+		if k.roots[storePath(t, out)] == 0 {
+			t.Errorf("%s may be collected as garbage", out)
+		}
+	}
+	for _, unroot := range b.unroot {
+		unroot()
+	}
+	for p, n := range k.roots {
+		if n != 0 {
+			t.Errorf("%s has %d roots", p, n)
 		}
 	}
 }
