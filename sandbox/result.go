@@ -91,6 +91,8 @@ func (e *SetupError) hint() string {
 		return "a build without chroot needs this directory on the machine"
 	case e.Stage == StageRoot && e.Path == "/proc" && errno == syscall.EPERM:
 		return "parts of /proc are hidden here, as in a container, so no new one can be mounted"
+	case e.Stage == StageExec && errno == syscall.ENOENT:
+		return "it, or the interpreter that it names, is not among what builders see: their inputs, and what the setting sandbox-paths lists"
 	}
 	return ""
 }

@@ -102,6 +102,10 @@ func TestSetupError(t *testing.T) {
 	if !strings.Contains(err.Error(), "apparmor_restrict_unprivileged_userns") {
 		t.Fatalf("no hint: %v", err)
 	}
+	err = &sandbox.SetupError{Stage: sandbox.StageExec, Op: "execve", Path: "/bin/bash", Err: syscall.ENOENT}
+	if !strings.Contains(err.Error(), "sandbox-paths") {
+		t.Fatalf("no hint: %v", err)
+	}
 }
 
 func TestResultString(t *testing.T) {

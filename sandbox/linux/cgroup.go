@@ -30,7 +30,7 @@ const (
 )
 
 var errNoCgroup = errors.New("there is no control group (version 2) that is delegated to this program: " +
-	"run it as a systemd service with Delegate=yes, or say which group to use")
+	"run it as a systemd service with Delegate=yes, or name a group in the setting cgroup-dir")
 
 // cgroups is where builds get their control groups. Its methods may be called concurrently.
 type cgroups struct {
