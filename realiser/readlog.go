@@ -74,7 +74,7 @@ func (r *Realiser) makers(ctx context.Context, p store.StorePath) (drvs []store.
 	if err == nil && !info.Deriver.IsZero() {
 		drvs = append(drvs, info.Deriver)
 	}
-	derivers, err := r.store.ValidDerivers(ctx, p)
+	derivers, err := r.derivers(ctx, p)
 	return append(drvs, derivers...), err
 }
 

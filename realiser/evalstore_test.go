@@ -1,0 +1,75 @@
+package realiser
+
+import (
+	"context"
+	"io"
+	"os"
+	"testing"
+
+	"larder/nar"
+	"larder/realiser/result"
+	"larder/sandbox"
+	"larder/store"
+	"larder/store/derivation"
+)
+
+// evalStore is a fakeStore that derivations come from.
+type evalStore struct{ *fakeStore }
+
+func (s evalStore) DumpNAR(ctx context.Context, w io.Writer, p store.StorePath) error {
+	_, err := nar.Dump(ctx, w, s.ObjectPath(p))
+	return err
+}
+
+// addSource makes a valid path with one file in it.
+func (s evalStore) addSource(t *testing.T, name string, refs ...store.StorePath) store.StorePath {
+	t.Helper()
+	p := named(t, name)
+	if err := os.WriteFile(s.ObjectPath(p), []byte(name), 0o444); err != nil {
+		t.Fatal(err)
+	}
+	sum := store.SHA256.New()
+	size, err := nar.Dump(t.Context(), sum, s.ObjectPath(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.infos[p] = &store.PathInfo{Path: p, NarHash: store.SumOf(store.SHA256, sum), NarSize: uint64(size), References: refs}
+	return p
+}
+
+// A derivation of the evaluation store is built from the sources there, which come with
+// all that they refer to. It stays where it is, and its log is found by its output, too.
+func TestEvaluationStore(t *testing.T) {
+	eval := evalStore{newFakeStore(t)}
+	l := newLab(t, func(o *Options) { o.EvalStore = eval })
+	below := eval.addSource(t, "below")
+	source := eval.addSource(t, "source", below)
+	drv, out := eval.drv(t, "x", nil, func(d *derivation.Derivation) { d.InputSrcs = []store.StorePath{source} })
+	l.sandbox.build = func(_ context.Context, _ string, _ *sandbox.Spec, log io.Writer) (*sandbox.Result, error) {
+		io.WriteString(log, "no\n")
+		return exit(1)
+	}
+	if res := l.build(t, false, drv)[0]; res.Status != result.PermanentFailure {
+		t.Fatalf("%v %v", res.Status, res.Err)
+	}
+	if text := l.readLog(t, out); text != "no\n" {
+		t.Errorf("its log is %q", text)
+	}
+	l.sandbox.build = nil
+	if err := l.realise(t.Context(), out); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []store.StorePath{below, source} {
+		if l.store.registered(p) != 1 {
+			t.Errorf("%s was copied %d times", p, l.store.registered(p))
+		}
+	}
+	if l.store.isValid(drv) || eval.isValid(out) || eval.registered(out) > 0 {
+		t.Error("something went to the wrong store")
+	}
+	if left := eval.rooted(); len(left) > 0 {
+		t.Errorf("temp roots are left in the evaluation store: %v", left)
+	}
+}
