@@ -228,11 +228,7 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 		Waiting: func(what string) { d.enter(d.g, PhaseLocked, what) },
 		Started: func() { d.enter(d.g, PhaseBuilding, round) },
 		Ended:   func() { d.enter(d.g, PhaseRegistering, "") },
-		Line: func(line string) {
-			ev := d.event(d.g, GoalLog)
-			ev.Line = line
-			d.events.publish(ev)
-		},
+		Line:    d.tellLine,
 		Message: d.tell,
 	}
 	made, err := d.builder.Run(d.g.ctx, job)
@@ -249,6 +245,13 @@ func (d *drvRun) runBuilder(job *builder.Job, release func()) ending {
 		return failed
 	}
 	return res
+}
+
+// tellLine passes on a line of the goal's log.
+func (d *drvRun) tellLine(line string) {
+	ev := d.event(d.g, GoalLog)
+	ev.Line = line
+	d.events.publish(ev)
 }
 
 // tell passes on what a builder says. A phase is also what the goal is at.

@@ -34,9 +34,7 @@ func (d *drvRun) runPostBuildHook(outputs map[string]store.StorePath) ending {
 		Env: append(os.Environ(), "DRV_PATH="+d.name, "OUT_PATHS="+strings.Join(names, " "), "NIX_CONFIG="+d.opt.NixConfig,
 			"LARDER_OBJECT_DIR="+d.store.ObjectDir()),
 		Line: func(line string) {
-			ev := d.event(d.g, GoalLog)
-			ev.Line = line
-			d.events.publish(ev)
+			d.tellLine(line)
 			if said = append(said, line); len(said) > max(0, d.opt.LogLines) {
 				said = said[1:]
 			}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,7 +18,8 @@ import (
 // keeps tells whether a failure of the build leaves its directory. A builtin's
 // had a netrc in it, with passwords.
 func (b *build) keeps() bool {
-	return (b.opt.KeepFailed || b.Keep) && !strings.HasPrefix(b.Drv.Builder, "builtin:")
+	_, ours := b.builtin()
+	return (b.opt.KeepFailed || b.Keep) && !ours
 }
 
 // keep leaves what a failed build left to who wanted it: the build directory, and
