@@ -98,14 +98,7 @@ func addFetch(t *testing.T, s *local.Store, url, content string, change func(*de
 	if change != nil {
 		change(d)
 	}
-	if err := derivation.NewHasher(s.Dir(), s.Derivation).Fill(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
-	drv, err := s.AddDerivation(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return drv, d.Outputs["out"].Path
+	return addDrv(t, s, d), d.Outputs["out"].Path
 }
 
 // fetching is a store with a realiser whose downloads have a password, a mirror, and keep-failed.

@@ -25,18 +25,6 @@ func maker(t *testing.T, s *local.Store, inner *derivation.Derivation) store.Sto
 		InputSrcs: []store.StorePath{text}})
 }
 
-func addDrv(t *testing.T, s *local.Store, drv *derivation.Derivation) store.StorePath {
-	t.Helper()
-	if err := derivation.NewHasher(store.DefaultDir, s.Derivation).Fill(t.Context(), drv); err != nil {
-		t.Fatal(err)
-	}
-	p, err := s.AddDerivation(t.Context(), drv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // hello makes two outputs.
 func hello(t *testing.T, s *local.Store) *derivation.Derivation {
 	t.Helper()

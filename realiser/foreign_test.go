@@ -62,13 +62,7 @@ func TestContentFromAnotherStoreDirectory(t *testing.T) {
 			s := openStore(t)
 			drv := &derivation.Derivation{Name: "hello.tar", System: "x86_64-linux", Builder: "/bin/sh", Env: map[string]string{},
 				Outputs: map[string]derivation.Output{"out": {CA: ca}}}
-			if err := derivation.NewHasher(s.Dir(), s.Derivation).Fill(t.Context(), drv); err != nil {
-				t.Fatal(err)
-			}
-			drvPath, err := s.AddDerivation(t.Context(), drv)
-			if err != nil {
-				t.Fatal(err)
-			}
+			drvPath := addDrv(t, s, drv)
 			server := httptest.NewServer(http.FileServer(http.Dir(dir)))
 			defer server.Close()
 			for _, url := range []string{"file://" + dir, server.URL} {

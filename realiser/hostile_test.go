@@ -38,7 +38,7 @@ func outputOf(spec *sandbox.Spec, name string) string {
 	return ""
 }
 
-// addDerivation registers a derivation with the paths of its outputs filled in.
+// addDerivation registers a derivation with these outputs, whose builder is a Go function.
 func addDerivation(t *testing.T, s *local.Store, d *derivation.Derivation, variable ...string) (drv store.StorePath) {
 	t.Helper()
 	d.Name, d.System, d.Builder = "hostile", "x86_64-linux", "/bin/sh"
@@ -46,15 +46,7 @@ func addDerivation(t *testing.T, s *local.Store, d *derivation.Derivation, varia
 	if len(variable) > 0 {
 		d.Env[variable[0]] = variable[1]
 	}
-	hasher := derivation.NewHasher(s.Dir(), s.Derivation)
-	if err := hasher.Fill(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
-	drv, err := s.AddDerivation(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return drv
+	return addDrv(t, s, d)
 }
 
 func realise(t *testing.T, r *realiser.Realiser, drv store.StorePath) realiser.BuildResult {

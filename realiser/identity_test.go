@@ -129,14 +129,7 @@ func addScript(t testing.TB, s *local.Store, name, script string) (drvPath, out 
 	t.Helper()
 	d := &derivation.Derivation{Name: name, System: "x86_64-linux", Builder: "/bin/sh", Args: []string{"-ec", script},
 		Outputs: map[string]derivation.Output{"out": {}}, Env: map[string]string{}}
-	if err := derivation.NewHasher(s.Dir(), s.Derivation).Fill(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
-	p, err := s.AddDerivation(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p, d.Outputs["out"].Path
+	return addDrv(t, s, d), d.Outputs["out"].Path
 }
 
 // Directories that nobody may write in, in the output and in the build

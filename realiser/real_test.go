@@ -14,6 +14,7 @@ import (
 	"larder/sandbox"
 	"larder/sandbox/linux"
 	"larder/store"
+	"larder/store/derivation"
 	"larder/store/local"
 	"larder/test/fixture"
 )
@@ -147,6 +148,19 @@ func loadDerivations(t testing.TB, s *local.Store) {
 	if err := s.Register(t.Context(), adds...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// addDrv registers a derivation, with the paths of its outputs filled in.
+func addDrv(t testing.TB, s *local.Store, drv *derivation.Derivation) store.StorePath {
+	t.Helper()
+	if err := derivation.NewHasher(s.Dir(), s.Derivation).Fill(t.Context(), drv); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.AddDerivation(t.Context(), drv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func parsePath(t testing.TB, text string) store.StorePath {

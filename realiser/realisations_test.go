@@ -38,12 +38,9 @@ func caPackages(t *testing.T, s *local.Store, c *cacheContents) (leaf, top, ia s
 		if len(outputs) > 1 {
 			drv.Env["outputs"] = strings.Join(outputs, " ")
 		}
-		if err := derivation.NewHasher(store.DefaultDir, s.Derivation).Fill(t.Context(), drv); err != nil {
-			t.Fatal(err)
-		}
-		p, err := s.AddDerivation(t.Context(), drv)
-		if err != nil || p != parsePath(t, c.Drvs[attr]) {
-			t.Fatalf("%s is %s, %v, want %s", attr, p, err, c.Drvs[attr])
+		p := addDrv(t, s, drv)
+		if p != parsePath(t, c.Drvs[attr]) {
+			t.Fatalf("%s is %s, want %s", attr, p, c.Drvs[attr])
 		}
 		return p
 	}

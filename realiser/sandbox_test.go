@@ -101,14 +101,7 @@ func (l *lookout) script(text string, change func(*derivation.Derivation)) (drv,
 	if change != nil {
 		change(d)
 	}
-	if err := derivation.NewHasher(l.s.Dir(), l.s.Derivation).Fill(l.t.Context(), d); err != nil {
-		l.t.Fatal(err)
-	}
-	drv, err := l.s.AddDerivation(l.t.Context(), d)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return drv, d.Outputs["out"].Path
+	return addDrv(l.t, l.s, d), d.Outputs["out"].Path
 }
 
 func (l *lookout) realiser(changes ...func(*realiser.Options)) *realiser.Realiser {
