@@ -24,6 +24,12 @@ func (l Listener) Await(r *Reader, w *Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	return l.Listen(r, w)
+}
+
+// Listen is Await without the flush: for a client that listens while another
+// goroutine of it still writes a [Framed] body to w.
+func (l Listener) Listen(r *Reader, w *Writer) error {
 	for {
 		m, err := r.ReadLog()
 		if err != nil {

@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"store/netrc":         {},
 	"store/derivation":    {"store"},
 	"store/wire":          {"store", "store/derivation"},
+	"store/remote":        {"store", "store/wire"},
 	"store/local":         {"store", "store/derivation", "nar", "nar/git", "nar/tree"},
 	"store/cache":         {"store", "store/compress", "store/netrc", "nar"},
 	"store/cache/program": {"store", "store/cache", "nar", "nar/tree"},
