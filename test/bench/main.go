@@ -19,6 +19,8 @@ import (
 	"regexp"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"larder/nar/tree"
 	"larder/realiser/builtin"
 	"larder/sandbox/linux"
@@ -58,7 +60,7 @@ func main() {
 	pairs := flag.Int("pairs", 5, "pairs of runs")
 	out := flag.String("out", "", "also write the page to this file")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	if err := run(ctx, *larder, *only, *pairs, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
