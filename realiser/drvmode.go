@@ -73,6 +73,9 @@ func (d *drvRun) repairInputs(closure []store.StorePath) ending {
 func (d *drvRun) fillIn(job *builder.Job) (needed bool, err error) {
 	u := d.graph.urgencyOf(d.g)
 	job.Rounds, job.Keep, job.For = max(d.opt.Repeat+1, u.rounds), u.keep, u.caller
+	if u.keep {
+		job.For = u.keepFor // with the setting keep-failed it is whoever was first
+	}
 	switch mode := d.g.key.mode; {
 	case mode == ModeCheck:
 		job.Check = map[string]*store.PathInfo{}

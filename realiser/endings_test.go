@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 
+	"larder/nar/tree"
 	"larder/realiser/result"
 	"larder/sandbox"
 	"larder/store"
@@ -51,5 +55,49 @@ func TestFailedRepairKeepsNothing(t *testing.T) {
 	}
 	if left := l.store.rooted(); len(left) > 0 {
 		t.Errorf("temp roots are left on %v", left)
+	}
+}
+
+// The directory of a failed build belongs to who wanted to have it, and not to who
+// wanted the build first.
+func TestKeptForWhoAsked(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	l := newLab(t, nil)
+	joined := make(chan struct{})
+	l.store.lock = func(context.Context, []store.StorePath) error {
+		<-joined
+		return nil
+	}
+	l.sandbox.build = func(context.Context, string, *sandbox.Spec, io.Writer) (*sandbox.Result, error) { return exit(1) }
+	drv, _ := l.store.drv(t, "x", nil)
+	ask := func(uid uint32, keep bool, failed chan<- error) {
+		o, err := l.Build(t.Context(), store.Caller{UID: uid, GID: uid}, Request{Targets: []Target{{Drv: drv}}, KeepFailed: keep})
+		if err == nil {
+			err = o.Err()
+		}
+		failed <- err
+	}
+	first, second := make(chan error, 1), make(chan error, 1)
+	go ask(1, false, first)
+	eventually(t, "the build waits", func() bool { return len(l.Status().Goals) == 1 })
+	go ask(2, true, second)
+	eventually(t, "both wait for it", func() bool { return l.Status().Goals[0].Waiters == 2 })
+	close(joined)
+	<-first
+	var e *result.BuildError
+	if err := <-second; !errors.As(err, &e) || e.KeptDir == "" {
+		t.Fatalf("nothing was kept: %v", err)
+	}
+	st, err := os.Stat(e.KeptDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if uid := st.Sys().(*syscall.Stat_t).Uid; uid != 2 {
+		t.Errorf("it belongs to user %d", uid)
+	}
+	if err := tree.Remove(t.Context(), filepath.Dir(e.KeptDir)); err != nil {
+		t.Error(err)
 	}
 }

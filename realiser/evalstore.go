@@ -109,6 +109,21 @@ func (e evalSource) NarInfo(ctx context.Context, p store.StorePath) (*store.NarI
 // NAR dumps while it is read. Closing it ends the dump.
 func (e evalSource) NAR(ctx context.Context, n *store.NarInfo) (io.ReadCloser, error) {
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(e.DumpNAR(ctx, w, n.Path)) }()
-	return r, nil
+	d := &evalDump{r, make(chan struct{})}
+	go func() {
+		defer close(d.ended)
+		w.CloseWithError(e.DumpNAR(ctx, w, n.Path))
+	}()
+	return d, nil
+}
+
+type evalDump struct {
+	*io.PipeReader
+	ended chan struct{}
+}
+
+func (d *evalDump) Close() error {
+	err := d.PipeReader.Close()
+	<-d.ended // the store may be closed after that
+	return err
 }

@@ -111,7 +111,8 @@ type urgency struct {
 	caller    store.Caller // of that request
 	keepGoing bool         // go on with other inputs when one fails
 	rounds    int          // how often a builder runs at least, to compare what it makes
-	keep      bool         // leave the build directories of failed builds
+	keep      bool         // leave the build directories of failed builds …
+	keepFor   store.Caller // … to this one, who asked for it
 	fresh     bool         // do not take a remembered failure for an answer
 }
 
@@ -124,7 +125,9 @@ func (u *urgency) merge(v urgency) (changed bool) {
 	}
 	u.keepGoing = u.keepGoing || v.keepGoing
 	u.rounds = max(u.rounds, v.rounds)
-	u.keep = u.keep || v.keep
+	if v.keep && !u.keep {
+		u.keep, u.keepFor = true, v.keepFor
+	}
 	u.fresh = u.fresh || v.fresh
 	return *u != old
 }

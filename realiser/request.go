@@ -123,7 +123,7 @@ func (r *Realiser) Build(ctx context.Context, who store.Caller, req Request) (*O
 		defer r.contents.begin()()
 	}
 	u := urgency{priority: req.Priority, request: r.requests.Add(1), caller: who, keepGoing: req.KeepGoing,
-		rounds: req.Rounds, keep: req.KeepFailed, fresh: true}
+		rounds: req.Rounds, keep: req.KeepFailed, keepFor: who, fresh: true}
 	release, err := r.walk(ctx, steps, req.Mode, u)
 	defer release()
 	if err != nil {
