@@ -41,16 +41,21 @@ func ParseBuildTrace(drv StorePath, output string, text []byte) (*BuildTrace, er
 		return nil, syntaxError("build trace entry", drv.String()+"^"+output, "too many signatures")
 	}
 	for _, raw := range j.Signatures {
-		var text string
-		var parts structuredSignature
-		if json.Unmarshal(raw, &text) != nil && json.Unmarshal(raw, &parts) == nil {
-			text = parts.KeyName + ":" + parts.Sig
-		}
-		if s, err := ParseSignature(text); err == nil {
+		if s, err := parseJSONSignature(raw); err == nil {
 			t.Signatures = append(t.Signatures, s)
 		}
 	}
 	return t, nil
+}
+
+// parseJSONSignature takes both forms: structured and "name:base64".
+func parseJSONSignature(raw json.RawMessage) (Signature, error) {
+	var text string
+	var parts structuredSignature
+	if json.Unmarshal(raw, &text) != nil && json.Unmarshal(raw, &parts) == nil {
+		text = parts.KeyName + ":" + parts.Sig
+	}
+	return ParseSignature(text)
 }
 
 // Text is the inverse of ParseBuildTrace.

@@ -68,13 +68,16 @@ func (r Realisation) MarshalJSON() ([]byte, error) {
 	return json.Marshal(j)
 }
 
-// UnmarshalJSON is the inverse of MarshalJSON; it takes both the singular
-// "signature" of older Nix and the list. Signatures that can't be parsed are left
-// out, as in a narinfo.
+// UnmarshalJSON is the inverse of MarshalJSON; it takes the singular "signature" of
+// older Nix too, and the structured signatures of newer. Those that can't be parsed
+// are left out, as in a narinfo.
 func (r *Realisation) UnmarshalJSON(b []byte) error {
 	var j struct {
-		realisationJSON
-		Signature string `json:"signature"`
+		Dependencies map[DrvOutput]StorePath `json:"dependentRealisations"`
+		ID           DrvOutput               `json:"id"`
+		OutPath      StorePath               `json:"outPath"`
+		Signatures   []json.RawMessage       `json:"signatures"`
+		Signature    json.RawMessage         `json:"signature"`
 	}
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
@@ -82,19 +85,12 @@ func (r *Realisation) UnmarshalJSON(b []byte) error {
 	if j.ID.Output == "" || j.OutPath.IsZero() {
 		return syntaxError("realisation", string(b), "it needs id and outPath")
 	}
-	*r = Realisation{ID: j.ID, OutPath: j.OutPath, Dependencies: j.Dependencies}
-	texts := []string{}
-	if j.Signatures != nil {
-		texts = *j.Signatures
-	}
-	if j.Signature != "" {
-		texts = append(texts, j.Signature)
-	}
-	if len(texts) > MaxSignatures {
+	if len(j.Signatures) > MaxSignatures {
 		return syntaxError("realisation", j.ID.String(), "too many signatures")
 	}
-	for _, t := range texts {
-		if s, err := ParseSignature(t); err == nil {
+	*r = Realisation{ID: j.ID, OutPath: j.OutPath, Dependencies: j.Dependencies}
+	for _, raw := range append(j.Signatures, j.Signature) {
+		if s, err := parseJSONSignature(raw); err == nil {
 			r.Signatures = append(r.Signatures, s)
 		}
 	}

@@ -60,8 +60,10 @@ func TestRealisationJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	sig := secret.Sign(r.Fingerprint()).String()
+	key, digest, _ := strings.Cut(sig, ":")
 	for _, text := range []string{
 		strings.Replace(goodRealisation, `[]`, `["junk","`+sig+`"]`, 1),
+		strings.Replace(goodRealisation, `[]`, `[{"keyName":1},{"keyName":"`+key+`","sig":"`+digest+`"}]`, 1),
 		strings.Replace(goodRealisation, `"signatures":[]`, `"signature":"`+sig+`"`, 1),
 		strings.Replace(goodRealisation, `"signatures":[]`, `"signatures":["`+sig+`"],"new":1`, 1),
 	} {
