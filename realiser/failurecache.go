@@ -13,6 +13,7 @@ import (
 type FailureCache interface {
 	// Failure is what is remembered of the first of the paths of which something is, or nil.
 	Failure(ctx context.Context, paths ...store.StorePath) (*store.Failure, error)
+	// RememberFailures replaces what was remembered of the same paths.
 	RememberFailures(ctx context.Context, failures ...store.Failure) error
 }
 

@@ -34,7 +34,9 @@ type planner struct {
 	warnings                   map[string]bool
 }
 
-// Plan works out what Build would do, and does nothing of it.
+// Plan works out what Build would do, and does nothing of it. It asks substituters, as
+// Build would; one that fails is a warning. The error says that a target is senseless,
+// that a derivation can't be read, or that ctx ended.
 func (r *Realiser) Plan(ctx context.Context, targets []Target) (*Plan, error) {
 	p := &planner{Realiser: r, seen: map[string]bool{}, warnings: map[string]bool{},
 		build: map[store.StorePath]bool{}, substitute: map[store.StorePath]bool{}, unknown: map[store.StorePath]bool{}}

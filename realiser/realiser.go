@@ -87,7 +87,8 @@ func New(o Options) (*Realiser, error) {
 }
 
 // Close cancels everything that is at work, waits until nothing is, and ends all
-// subscriptions. It may be called more than once.
+// subscriptions. What is asked afterwards fails with ErrClosed. It may be called more
+// than once, and returns nil.
 func (r *Realiser) Close() error {
 	r.stop(ErrClosed)
 	r.graph.close()
@@ -103,8 +104,10 @@ func (r *Realiser) Subscribe(buffer int) *Subscription { return r.events.subscri
 // Realise makes p and its closure valid on behalf of a program that waits for
 // it, and returns nil when it is. An error that matches store.ErrNotFound says
 // that p is provably not realisable. If ctx ends first its cause is returned, and
-// the goal goes on if others wait for it. Other errors are *BuildError. Failures
-// are remembered for Options.FailureTTL.
+// the goal goes on if others wait for it. Other errors are a *result.BuildError,
+// ErrClosed, or what the store said when it was asked for p. Failures are remembered
+// for Options.FailureTTL. Nothing keeps p from garbage collection when Realise has
+// returned: who needs it holds a temp root on it from before.
 func (r *Realiser) Realise(ctx context.Context, who store.Caller, p store.StorePath) error {
 	defer r.store.AddTempRoot(p)()
 	if valid, err := r.valid(ctx, p); valid || err != nil {

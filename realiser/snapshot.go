@@ -40,7 +40,7 @@ type GoalView struct {
 	LastLines  []string          `json:"lastLines,omitempty"`
 }
 
-// Status returns what is going on.
+// Status returns what is going on. It waits for nothing but locks that are held for a moment.
 func (r *Realiser) Status() Snapshot {
 	return Snapshot{
 		Goals:  r.graph.views(),

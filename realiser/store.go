@@ -13,7 +13,9 @@ import (
 type Store interface {
 	builder.Store
 
+	// Valid tells of each path whether it is valid, in the order of paths.
 	Valid(ctx context.Context, paths []store.StorePath) ([]bool, error)
+	// ValidDerivers returns the valid derivations that have p as an output.
 	ValidDerivers(ctx context.Context, p store.StorePath) ([]store.StorePath, error)
 
 	// Realisation is what an output turned out to be whose path its derivation does
@@ -25,7 +27,8 @@ type Store interface {
 
 	// CheckContents reads the object of a valid path; the error matches store.ErrDamaged if it is not what was registered.
 	CheckContents(ctx context.Context, p store.StorePath) error
-	// Lock takes the import locks of paths that are about to be registered.
+	// Lock takes the import locks of paths that are about to be registered, and waits for those who have them, until ctx ends.
+	// Garbage collection spares locked paths.
 	Lock(ctx context.Context, paths ...store.StorePath) (unlock func(), err error)
 }
 

@@ -37,7 +37,8 @@ type Source struct {
 }
 
 // Why explains the state of p. Substituters are asked only if p is neither here
-// nor on its way.
+// nor on its way; one that fails is told in Sources. The error says that the store
+// could not be asked, or that ctx ended.
 func (r *Realiser) Why(ctx context.Context, p store.StorePath) (*Explanation, error) {
 	e := &Explanation{Path: p}
 	var err error

@@ -9,7 +9,10 @@ import (
 )
 
 // Run runs the builder, in as many rounds as are asked for, and collects what it made,
-// which the Result holds; nothing is registered yet. The error is a *result.BuildError.
+// which the Result holds; nothing is registered yet, and Result.Register must follow.
+// The error is a *result.BuildError; the Result has the times all the same, and there
+// is nothing to register. When ctx ends the builder's processes are killed before Run
+// returns.
 func (b *Builder) Run(ctx context.Context, job *Job) (*Result, error) {
 	rounds := job.rounds()
 	var previous *Result

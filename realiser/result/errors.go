@@ -6,7 +6,8 @@ import (
 	"larder/store"
 )
 
-// BuildError says why a goal, of the realiser, failed. It unwraps to Err, whose chain tells more
+// BuildError says why a goal of the realiser failed. All who waited for the goal have
+// the same one, so it must not be changed. It unwraps to Err, whose chain tells more
 // where there is more to tell: [*HashMismatchError], *sandbox.SetupError,
 // store.ErrNotFound, store.ErrCorrupt, …
 type BuildError struct {
