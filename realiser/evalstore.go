@@ -89,6 +89,10 @@ func (d *drvRun) copySource(from evalSource, p store.StorePath) error {
 	if valid, err := d.valid(d.g.ctx, p); valid || err != nil {
 		return err
 	}
+	if err := d.acquire(d.g, d.downloads, "download"); err != nil {
+		return err
+	}
+	defer d.downloads.release()
 	return d.fetch(d.g, from, info)
 }
 

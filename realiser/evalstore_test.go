@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"larder/nar"
@@ -14,9 +15,15 @@ import (
 )
 
 // evalStore is a fakeStore that derivations come from.
-type evalStore struct{ *fakeStore }
+type evalStore struct {
+	*fakeStore
+	during func() // a dump; nil: nothing
+}
 
 func (s evalStore) DumpNAR(ctx context.Context, w io.Writer, p store.StorePath) error {
+	if s.during != nil {
+		s.during()
+	}
 	_, err := nar.Dump(ctx, w, s.ObjectPath(p))
 	return err
 }
@@ -42,7 +49,7 @@ func (s evalStore) addSource(t *testing.T, name string, refs ...store.StorePath)
 // A derivation of the evaluation store is built from the sources there, which come with
 // all that they refer to. It stays where it is, and its log is found by its output, too.
 func TestEvaluationStore(t *testing.T) {
-	eval := evalStore{newFakeStore(t)}
+	eval := evalStore{fakeStore: newFakeStore(t)}
 	l := newLab(t, func(o *Options) { o.EvalStore = eval })
 	below := eval.addSource(t, "below")
 	source := eval.addSource(t, "source", below)
@@ -72,4 +79,41 @@ func TestEvaluationStore(t *testing.T) {
 	if left := eval.rooted(); len(left) > 0 {
 		t.Errorf("temp roots are left in the evaluation store: %v", left)
 	}
+}
+
+// Copies from the evaluation store have the slots of downloads: each has files open.
+func TestEvaluationStoreSlots(t *testing.T) {
+	var l *lab
+	var dumps atomic.Int32
+	eval := evalStore{newFakeStore(t), func() {
+		if n := dumps.Add(1); n > 1 {
+			t.Errorf("%d copies at once", n)
+		}
+		defer dumps.Add(-1)
+		eventually(t, "the others wait", func() bool { return dumps.Load() > 1 || l.Status().Downloads.Queued+l.store.copied() == 2 })
+	}}
+	l = newLab(t, func(o *Options) { o.EvalStore, o.MaxSubstitutionJobs = eval, 1 })
+	var drvs []store.StorePath
+	for _, name := range []string{"a", "b", "c"} {
+		source := eval.addSource(t, name)
+		drv, _ := eval.drv(t, name, nil, func(d *derivation.Derivation) { d.InputSrcs = []store.StorePath{source} })
+		drvs = append(drvs, drv)
+	}
+	for _, res := range l.build(t, false, drvs...) {
+		if res.Err != nil {
+			t.Error(res.Err)
+		}
+	}
+}
+
+// copied is how many sources were registered.
+func (s *fakeStore) copied() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.adds {
+		if info := s.infos[p]; info != nil && info.Deriver.IsZero() {
+			n++
+		}
+	}
+	return n
 }
