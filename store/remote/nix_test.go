@@ -49,7 +49,7 @@ func startNix(t *testing.T) *nix {
 		"NIX_STATE_DIR="+base+"/var", "NIX_LOG_DIR="+base+"/log", "NIX_DAEMON_SOCKET_PATH="+socket)}
 	n.run("nix-store", "--init")
 	daemon := exec.Command(program)
-	daemon.Env, daemon.Stderr = n.env, os.Stderr
+	daemon.Env = n.env
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
