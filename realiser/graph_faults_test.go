@@ -12,21 +12,28 @@ import (
 
 var errInjected = errors.New("injected failure")
 
-// faults fails one operation in so many, until it is told to stop.
+// faults fails an operation again and again, until it is told to stop.
 type faults struct {
-	oneIn   int
+	within  int    // the next so many operations one fails
 	only    string // operations; "": all
 	stopped atomic.Bool
 
 	mu     sync.Mutex // guards what follows
 	random *rand.Rand
+	next   int // operations until one fails; 0: not drawn
 	hits   int
 }
 
 func (f *faults) fail(operation string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stopped.Load() || f.only != "" && f.only != operation || f.random.IntN(f.oneIn) > 0 {
+	if f.stopped.Load() || f.only != "" && f.only != operation {
+		return nil
+	}
+	if f.next == 0 {
+		f.next = 1 + f.random.IntN(f.within)
+	}
+	if f.next--; f.next > 0 {
 		return nil
 	}
 	f.hits++
@@ -37,13 +44,13 @@ func (f *faults) fail(operation string) error {
 // held, and what failed can be had later.
 func TestGraphWithFaults(t *testing.T) {
 	for _, f := range []*faults{
-		{only: "run", oneIn: 50},
-		{only: "register", oneIn: 50},
-		{only: "register realisation", oneIn: 20},
-		{only: "temporary name", oneIn: 50},
-		{only: "lock", oneIn: 50},
-		{only: "valid", oneIn: 300},
-		{oneIn: 200},
+		{only: "run", within: 50},
+		{only: "register", within: 50},
+		{only: "register realisation", within: 20},
+		{only: "temporary name", within: 50},
+		{only: "lock", within: 50},
+		{only: "valid", within: 300},
+		{within: 200},
 	} {
 		name := f.only
 		if name == "" {
@@ -51,7 +58,7 @@ func TestGraphWithFaults(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGraphLab(t, graphSize/4, recipe{many: 0.2, floating: 0.2, cached: 0.2}, nil)
+			g := newGraphLab(t, smallGraph, recipe{many: 0.2, floating: 0.2, cached: 0.2}, nil)
 			f.random = g.random
 			g.strict.fail = f.fail
 			g.during = func(context.Context, *node) error { return f.fail("run") }
@@ -82,10 +89,10 @@ func TestGraphWithFaults(t *testing.T) {
 // A store that is closed in the middle fails everything from then on, and ends it.
 func TestGraphOnClosedStore(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, everything, nil)
+	g := newGraphLab(t, graphSize(), everything, nil)
 	closed := errors.New("the store is closed")
 	g.strict.fail = func(string) error {
-		if g.started() > graphSize/10 {
+		if g.started() > graphSize()/10 {
 			return closed
 		}
 		return nil
@@ -102,7 +109,7 @@ func TestGraphOnClosedStore(t *testing.T) {
 		t.Errorf("the caller got %v", err)
 	}
 	g.checkIdle()
-	if n := g.started(); n > graphSize/10+1+g.builds.capacity {
-		t.Errorf("%d builders ran on a closed store", n-graphSize/10)
+	if n := g.started(); n > graphSize()/10+1+g.builds.capacity {
+		t.Errorf("%d builders ran on a closed store", n-graphSize()/10)
 	}
 }

@@ -12,8 +12,16 @@ import (
 	"larder/store/derivation"
 )
 
-// graphSize is how many derivations a generated graph has.
-const graphSize = 1000
+// smallGraph is how many derivations there are in graphs of which a test has several.
+const smallGraph = 250
+
+// graphSize is how many derivations a generated graph has otherwise.
+func graphSize() int {
+	if testing.Short() { // once more, for races
+		return 300
+	}
+	return 1000
+}
 
 // model is a generated graph of derivations, and what is to be expected of it.
 type model struct {

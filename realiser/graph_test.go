@@ -20,7 +20,7 @@ var everything = recipe{many: 0.2, floating: 0.1, cached: 0.3, partly: true}
 // outputs: what substituters have is not built, all that is needed else is, once, and nothing more.
 func TestGraphBuildsWhatIsNeededOnce(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, everything, nil)
+	g := newGraphLab(t, graphSize(), everything, nil)
 	wanted := demand{}
 	var group sync.WaitGroup
 	for range 6 {
@@ -56,7 +56,7 @@ func TestGraphBuildsWhatIsNeededOnce(t *testing.T) {
 	want := g.expect(wanted, anywhere)
 	g.checkRuns(want.runs)
 	g.checkIdle()
-	if len(want.runs) < graphSize/10 || len(g.cache.fetches) < graphSize/20 {
+	if len(want.runs) < graphSize()/10 || len(g.cache.fetches) < graphSize()/20 {
 		t.Errorf("%d builds, %d downloads: the graph is too easy", len(want.runs), len(g.cache.fetches))
 	}
 	for _, x := range g.nodes {
@@ -72,7 +72,7 @@ func TestGraphBuildsWhatIsNeededOnce(t *testing.T) {
 // resolved first asks substituters once more, and nobody waits for those.)
 func TestGraphOrderWithOneSlot(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, recipe{many: 0.2, cached: 0.3}, func(o *Options) { o.MaxJobs = 1 })
+	g := newGraphLab(t, graphSize(), recipe{many: 0.2, cached: 0.3}, func(o *Options) { o.MaxJobs = 1 })
 	g.builds.maxPatience = time.Hour // the machine may be slow
 	// No builder ends before all is done that could be done meanwhile; the first one, the gate, not before all is asked for.
 	gate := &node{name: "gate", outputs: map[string]store.StorePath{"out": {}}}
@@ -180,14 +180,14 @@ func release(x *node, users map[*node][]*node, missing map[*node]int, ready []*n
 // keep-going: all is built that does not depend on what failed.
 func TestGraphKeepGoing(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, recipe{many: 0.2, floating: 0.05, cached: 0.2, failing: 0.01}, nil)
+	g := newGraphLab(t, graphSize(), recipe{many: 0.2, floating: 0.05, cached: 0.2, failing: 10 / float64(graphSize())}, nil)
 	g.checkAll(anywhere, result.DependencyFailed)
 }
 
 // max-jobs = 0: only what prefers to be built here is, if all it needs can be had.
 func TestGraphWithoutJobs(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, recipe{many: 0.2, cached: 0.3, local: 0.9}, func(o *Options) { o.MaxJobs = NoBuilds })
+	g := newGraphLab(t, graphSize(), recipe{many: 0.2, cached: 0.3, local: 0.9}, func(o *Options) { o.MaxJobs = NoBuilds })
 	g.checkAll(func(x *node) bool { return x.prefers }, result.MiscFailure, result.DependencyFailed)
 }
 
@@ -237,8 +237,8 @@ func (g *graphLab) checkAll(may func(*node) bool, statuses ...result.Status) {
 // never runs.
 func TestGraphFailFast(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, recipe{many: 0.2, floating: 0.05, cached: 0.2}, nil)
-	failAfter := int64(20 + g.random.IntN(200))
+	g := newGraphLab(t, graphSize(), recipe{many: 0.2, floating: 0.05, cached: 0.2}, nil)
+	failAfter := int64(20 + g.random.IntN(graphSize()/5))
 	var begun atomic.Int64
 	g.during = func(ctx context.Context, x *node) error {
 		switch n := begun.Add(1); {
@@ -270,7 +270,7 @@ func TestGraphFailFast(t *testing.T) {
 		t.Errorf("%d targets failed themselves", failed)
 	}
 	g.checkIdle()
-	if n := g.started(); n >= int(failAfter)+graphSize/10 { // a few begin while word gets around, and are killed
+	if n := g.started(); n >= int(failAfter)+graphSize()/10 { // a few begin while word gets around, and are killed
 		t.Errorf("%d builders ran, although the %dth failed", n, failAfter)
 	}
 	g.during = nil
@@ -284,9 +284,9 @@ func TestGraphFailFast(t *testing.T) {
 // is held, and what was finished is not done once more.
 func TestGraphCancelled(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, everything, nil)
+	g := newGraphLab(t, graphSize(), everything, nil)
 	for range 5 {
-		stopAt := g.started() + g.random.IntN(graphSize/8)
+		stopAt := g.started() + g.random.IntN(graphSize()/8)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		gone := errors.New("the caller went away")
 		g.during = func(run context.Context, _ *node) error {
@@ -321,7 +321,7 @@ func TestGraphCancelled(t *testing.T) {
 // One caller of several goes away: what the others want goes on.
 func TestGraphOneCallerLeaves(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize/4, everything, nil)
+	g := newGraphLab(t, smallGraph, everything, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	g.during = func(context.Context, *node) error {
@@ -352,9 +352,9 @@ func TestGraphOneCallerLeaves(t *testing.T) {
 // A closed Realiser ends in the middle, whoever waits.
 func TestGraphClosed(t *testing.T) {
 	t.Parallel()
-	g := newGraphLab(t, graphSize, everything, func(o *Options) { o.Grace = time.Hour })
+	g := newGraphLab(t, graphSize(), everything, func(o *Options) { o.Grace = time.Hour })
 	g.during = func(ctx context.Context, _ *node) error {
-		if g.started() > graphSize/10 {
+		if g.started() > graphSize()/10 {
 			go g.Close()
 			<-ctx.Done()
 			return context.Cause(ctx)
