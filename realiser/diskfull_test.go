@@ -13,7 +13,7 @@ import (
 	"larder/sandbox"
 )
 
-// A builder that fails while next to nothing is free fails for now, and the error says why. That is not remembered.
+// A builder that fails while next to nothing is free fails in a way that may go away (TransientFailure), and the error says why. That is not remembered.
 func TestFailureOnAFullDisk(t *testing.T) {
 	small := t.TempDir()
 	if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=1m"); err != nil {
