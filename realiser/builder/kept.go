@@ -99,7 +99,7 @@ func (g *giver) give(dir string) error {
 		if err != nil || fd < 0 {
 			return err
 		}
-		names, err := readNames(fd)
+		names, err := tree.ReadNames(fd)
 		if err != nil {
 			unix.Close(fd)
 			return err
@@ -175,20 +175,4 @@ func (g *giver) mayGive(st *unix.Stat_t) bool {
 		return true
 	}
 	return st.Uid == uint32(os.Geteuid()) && st.Nlink == 1
-}
-
-// readNames reads the names in a directory.
-func readNames(fd int) (names []string, err error) {
-	buf := make([]byte, 32<<10)
-	for {
-		var n int
-		err := tree.Retry(func() (err error) {
-			n, err = unix.ReadDirent(fd, buf)
-			return err
-		})
-		if err != nil || n <= 0 {
-			return names, err
-		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
-	}
 }

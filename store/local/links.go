@@ -49,7 +49,7 @@ func (s *Store) eachLink(ctx context.Context, f func(dir int, name string) error
 	if err == nil {
 		defer unix.Close(dir)
 		var names []string
-		if names, err = readNames(dir); err == nil {
+		if names, err = tree.ReadNames(dir); err == nil {
 			for _, name := range names {
 				if err := errors.Join(ctx.Err(), f(dir, name)); err != nil {
 					return err
@@ -108,20 +108,4 @@ func (s *Store) CheckLinks(ctx context.Context, remove bool) (bad []string, err 
 		return nil
 	})
 	return bad, err
-}
-
-// readNames reads the names in a directory from its beginning.
-func readNames(fd int) (names []string, err error) {
-	buf := make([]byte, 64<<10)
-	for {
-		var n int
-		err := tree.Retry(func() (err error) {
-			n, err = unix.ReadDirent(fd, buf)
-			return err
-		})
-		if err != nil || n <= 0 {
-			return names, err
-		}
-		_, _, names = unix.ParseDirent(buf[:n], -1, names)
-	}
 }

@@ -140,7 +140,7 @@ func (o *optimiser) enter(in int, name string) error {
 		if err != nil {
 			return err
 		}
-		names, err := readNames(fd)
+		names, err := tree.ReadNames(fd)
 		if err != nil {
 			unix.Close(fd)
 			return err
