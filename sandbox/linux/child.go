@@ -39,7 +39,7 @@ func namespaces(req request) uintptr {
 
 // newChild makes a child for req, or one like it, in a control group, if it is given.
 func newChild(req request, cgroup *os.File) (*child, error) {
-	handover, theirs, err := packetPair()
+	handover, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, setupError(sandbox.StageLaunch, "", "", err)
 	}

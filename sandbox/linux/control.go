@@ -28,7 +28,7 @@ var errLauncherGone = errors.New("the launcher process is gone")
 
 // startLauncher starts one. It is process 1 of a process namespace that holds all builds: the kernel ends them with it.
 func startLauncher() (*control, error) {
-	conn, theirs, err := packetPair()
+	conn, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, setupError(sandbox.StageLaunch, "", "", err)
 	}

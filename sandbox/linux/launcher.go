@@ -18,7 +18,7 @@ import (
 // kernel kills everything in this process namespace, because this is its process 1.
 func launch() error {
 	unix.CloseOnExec(inheritedFD)
-	conn, err := packetConn(os.NewFile(inheritedFD, "control socket"))
+	conn, err := unixConn(os.NewFile(inheritedFD, "control socket"))
 	if err != nil {
 		return err
 	}

@@ -181,14 +181,14 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// packetPair is a pair of connected SOCK_SEQPACKET sockets: one for this program, one to give away.
-func packetPair() (*net.UnixConn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+// socketPair is a pair of connected sockets of a kind: one for this program, one to give away.
+func socketPair(kind int) (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "socket")
-	ours, err := packetConn(os.NewFile(uintptr(fds[0]), "socket"))
+	ours, err := unixConn(os.NewFile(uintptr(fds[0]), "socket"))
 	if err != nil {
 		theirs.Close()
 		return nil, nil, err
@@ -196,8 +196,8 @@ func packetPair() (*net.UnixConn, *os.File, error) {
 	return ours, theirs, nil
 }
 
-// packetConn takes over f, a socket.
-func packetConn(f *os.File) (*net.UnixConn, error) {
+// unixConn takes over f, a socket.
+func unixConn(f *os.File) (*net.UnixConn, error) {
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {

@@ -50,7 +50,7 @@ func (r *Runner) begin(c *control, j *job, group *cgroup) (_ *running, err error
 		return nil, err
 	}
 	defer slave.Close()
-	socket, theirs, err := streamPair()
+	socket, theirs, err := socketPair(unix.SOCK_STREAM)
 	if err != nil {
 		master.Close()
 		return nil, setupError(sandbox.StageLaunch, "", "", err)
@@ -138,21 +138,6 @@ func (b *running) setUp() (ready bool, fault error) {
 	}
 	b.program = nil
 	return ready, fault
-}
-
-// streamPair is a pair of connected stream sockets: one for this program, one to give away.
-func streamPair() (net.Conn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	theirs := os.NewFile(uintptr(fds[1]), "job socket")
-	ours, err := packetConn(os.NewFile(uintptr(fds[0]), "job socket"))
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return ours, theirs, nil
 }
 
 func resultOf(answer reply) *sandbox.Result {
