@@ -20,6 +20,11 @@ import (
 // Errors: *store.PathError that wraps store.ErrNotValid for a missing reference; *CycleError; *OccupiedError; what
 // derivation.Parse and Check find wrong with a .drv; ctx's, as long as the commit has not begun.
 func (s *Store) Register(ctx context.Context, adds ...store.Addition) error {
+	return s.takeOver(ctx, adds, s.register)
+}
+
+// takeOver does something with additions, after which their temporary names are gone.
+func (s *Store) takeOver(ctx context.Context, adds []store.Addition, do func(context.Context, *registration) error) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
@@ -29,7 +34,7 @@ func (s *Store) Register(ctx context.Context, adds ...store.Addition) error {
 	defer s.db.leave()
 	r, err := s.newRegistration(adds)
 	if err == nil {
-		err = s.register(ctx, r)
+		err = do(ctx, r)
 	}
 	for _, a := range adds {
 		if s.temps.check(a.Temp) == nil {

@@ -25,23 +25,7 @@ import (
 // Errors: *store.PathError that wraps store.ErrNotValid for a path or a reference that is not valid, store.ErrCorrupt for
 // contents that can't be the path's; what Options.OnReplace returned; what the system said.
 func (s *Store) Replace(ctx context.Context, adds ...store.Addition) error {
-	if err := s.writable(); err != nil {
-		return err
-	}
-	if err := s.db.enter(); err != nil {
-		return err
-	}
-	defer s.db.leave()
-	r, err := s.newRegistration(adds)
-	if err == nil {
-		err = s.replaceAll(ctx, r)
-	}
-	for _, a := range adds {
-		if s.temps.check(a.Temp) == nil {
-			err = errors.Join(err, s.DropTemp(a.Temp))
-		}
-	}
-	return err
+	return s.takeOver(ctx, adds, s.replaceAll)
 }
 
 func (s *Store) replaceAll(ctx context.Context, r *registration) error {
