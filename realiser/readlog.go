@@ -35,7 +35,7 @@ func (r *Realiser) logFile(drv store.StorePath, compressed bool) string {
 	return file
 }
 
-// newLogFile is where the log of a build is going to be, "" for nowhere.
+// newLogFile is where the log of a build is going to be; "" if it is not kept.
 func (r *Realiser) newLogFile(drv store.StorePath) string {
 	if r.opt.NoBuildLogs {
 		return ""
